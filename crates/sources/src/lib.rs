@@ -1,0 +1,13 @@
+//! How live data is captured and put back.
+//!
+//! A kind of source is one folder here, behind [`SourceDriver`]. A driver writes a backup into a [`CaptureSink`] and
+//! reads one through a [`PartReader`]; both are traits of this crate, implemented by the engine on top of the vault.
+//! This crate knows nothing of vaults, jobs, databases of ours, or HTTP.
+//!
+//! Everything here blocks: the engine runs it on its own threads. Nothing is ever staged on a scratch disk.
+
+pub mod contract;
+pub mod error;
+
+pub use contract::*;
+pub use error::{ErrorKind, SourceError};
