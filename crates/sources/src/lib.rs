@@ -8,6 +8,8 @@
 
 pub mod contract;
 pub mod error;
+#[doc(hidden)]
+pub mod testing;
 
 pub use contract::*;
 pub use error::{ErrorKind, SourceError};
