@@ -1,54 +1,167 @@
-//! Where a vault's files lie: one small blocking trait, implemented for a local folder and for S3.
+//! Where a vault's files lie: one small trait, a local directory and an S3 prefix behind it.
+//!
+//! A backend promises four things, and `tests/backend_contract.rs` holds every implementation to them: a file is there whole or not at
+//! all; when [`Backend::write`] returns, the file and its directory entry survive a power cut; exactly one of several racing
+//! [`Backend::create`] calls wins; removing what is not there succeeds. It knows nothing of keys, packs or snapshots: bytes in, bytes out.
 
-use crate::error::Result;
+mod failure;
+mod local;
+mod local_files;
+mod local_root;
+mod object;
+mod object_failure;
+mod object_root;
+mod runtime;
+mod s3;
+mod store_root;
+
+pub use local::LocalBackend;
+pub use local_root::LocalRoot;
+pub use object::ObjectBackend;
+pub use object_root::ObjectRoot;
+pub use s3::{S3Credentials, S3Location};
+pub use store_root::{PASSCODE_VAULTS, Probe, SERVER_VAULT, StoreRoot};
+
+use crate::error::{Result, VaultError};
 use std::fmt::Debug;
 
-/// The kinds of files a vault is made of.
+/// The kinds of files that restic's layout knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FileKind {
-    /// `config`, the birth mark; its name is ignored.
+    /// The birth mark of a vault: one file, whose name is not looked at.
     Config,
-    /// `keys/<id>`
+    /// A password's way to the master key, in plain JSON.
     Key,
-    /// `index/<id>`
+    /// A list of packs and the blobs in them.
     Index,
-    /// `snapshots/<id>`
+    /// One backup.
     Snapshot,
-    /// `locks/<id>`
+    /// A sign that somebody writes or removes.
     Lock,
-    /// `data/<2 hex>/<id>`
+    /// Many blobs in one file.
     Pack,
 }
 
-/// One listed file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl FileKind {
+    /// Every kind, in the order of the layout.
+    pub const ALL: [FileKind; 6] =
+        [FileKind::Config, FileKind::Key, FileKind::Index, FileKind::Snapshot, FileKind::Lock, FileKind::Pack];
+
+    /// The directory below the vault that holds files of this kind; empty for the config.
+    pub fn directory(self) -> &'static str {
+        match self {
+            FileKind::Config => "",
+            FileKind::Key => "keys",
+            FileKind::Index => "index",
+            FileKind::Snapshot => "snapshots",
+            FileKind::Lock => "locks",
+            FileKind::Pack => "data",
+        }
+    }
+
+    /// The word for one such file in sentences.
+    pub fn noun(self) -> &'static str {
+        match self {
+            FileKind::Config => "config",
+            FileKind::Key => "key file",
+            FileKind::Index => "index file",
+            FileKind::Snapshot => "snapshot",
+            FileKind::Lock => "lock",
+            FileKind::Pack => "pack",
+        }
+    }
+
+    /// The path of a file relative to its vault, with `/` between its parts.
+    ///
+    /// A name that is not 64 lower-case hexadecimal digits is refused as damage: names come out of stored files, and one such as
+    /// `../../etc/passwd` must not reach a file system.
+    pub fn path(self, name: &str) -> Result<String> {
+        if self == FileKind::Config {
+            return Ok("config".to_owned());
+        }
+        if !is_content_name(name) {
+            return Err(VaultError::damaged(format!("{name:?} cannot be the name of a {}", self.noun())));
+        }
+        Ok(match self {
+            FileKind::Pack => format!("data/{}/{name}", &name[..2]),
+            _ => format!("{}/{name}", self.directory()),
+        })
+    }
+}
+
+/// Whether this is the name of a content-named file: the lower-case hexadecimal SHA-256 of its bytes.
+pub fn is_content_name(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// One file of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
-    /// 64 lower-case hex digits (`config` for the config).
+    /// The file's name, without its directory; `config` for the config.
     pub name: String,
-    /// Bytes.
+    /// Its length in bytes as stored.
     pub length: u64,
 }
 
-/// A place for a vault's files. Every call blocks and may come from any thread.
+/// The files of one vault.
+///
+/// All methods block. Errors are [`crate::VaultErrorKind::Missing`] for a file that is not there, `Damaged` for one that is shorter than
+/// it must be, `StoreFull` when there is no room, and `StoreUnavailable` for everything that keeps the store from answering.
 pub trait Backend: Send + Sync + Debug {
-    /// The place as a person (and `restic -r`) would write it; never a secret.
+    /// The place as the stock `restic -r` takes it: an absolute path, or `s3:http://host/bucket/prefix`.
     fn location(&self) -> String;
-    /// All files of a kind; other names are left out.
+
+    /// All files of a kind, in no particular order. Temporary and foreign names are left out.
     fn list(&self, kind: FileKind) -> Result<Vec<Entry>>;
-    /// Bytes of one file.
+
+    /// A file's length in bytes.
     fn length(&self, kind: FileKind, name: &str) -> Result<u64>;
+
     /// A whole file.
     fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>>;
-    /// Exactly `length` bytes from `offset`; a shorter file is an error.
+
+    /// Exactly `length` bytes from `offset` on; a file that ends before is damaged.
     fn read_range(&self, kind: FileKind, name: &str, offset: u64, length: u64) -> Result<Vec<u8>>;
-    /// Durable, its directory included, when it returns; idempotent, names being digests of the content.
+
+    /// Stores a file whole, over an older one of that name. When this returns, the file and its directory entry are durable.
     fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()>;
-    /// Like `write`, but only where there is no such file yet: `false` when there is.
+
+    /// Stores a file only when none of that name is there; `false` says that there was one, which is then untouched.
     fn create(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<bool>;
-    /// A missing file is a success.
+
+    /// Removes a file; one that is not there is a success.
     fn remove(&self, kind: FileKind, name: &str) -> Result<()>;
-    /// Makes the directories of a new vault.
+
+    /// Makes what the layout needs and sweeps what crashed writers left behind. For a new vault, and at the start of each writer.
     fn prepare(&self) -> Result<()>;
-    /// Asks the machine to forget cached bytes of this file, so that the next read comes from the device.
+
+    /// Asks the machine to forget its cached copy of a file, so that the next read comes from the store. Advice only.
     fn discard_cache(&self, kind: FileKind, name: &str);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_follow_the_layout_of_restic() {
+        let name = "ab".repeat(32);
+        assert_eq!(FileKind::Config.path("anything").unwrap(), "config");
+        assert_eq!(FileKind::Pack.path(&name).unwrap(), format!("data/ab/{name}"));
+        assert_eq!(FileKind::Key.path(&name).unwrap(), format!("keys/{name}"));
+        assert_eq!(FileKind::Index.path(&name).unwrap(), format!("index/{name}"));
+        assert_eq!(FileKind::Snapshot.path(&name).unwrap(), format!("snapshots/{name}"));
+        assert_eq!(FileKind::Lock.path(&name).unwrap(), format!("locks/{name}"));
+    }
+
+    #[test]
+    fn a_name_that_could_leave_the_vault_is_refused() {
+        for name in
+            ["", "..", "../../etc/passwd", "AB", &"AB".repeat(32), &format!("{}\0", "a".repeat(63)), &"é".repeat(32)]
+        {
+            for kind in [FileKind::Key, FileKind::Index, FileKind::Snapshot, FileKind::Lock, FileKind::Pack] {
+                assert!(kind.path(name).is_err(), "{name:?} as a {}", kind.noun());
+            }
+        }
+    }
 }

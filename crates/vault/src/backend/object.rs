@@ -1,0 +1,229 @@
+//! A vault below a prefix of an S3 bucket.
+//!
+//! One PUT is atomic and durable when it is answered, and reads and listings see it at once (Amazon's rule, which the compatible servers
+//! keep). Packs fit into a single PUT, so there are no multipart uploads to clean up. Names are digests of the content, so a PUT that is
+//! repeated after a time-out does no harm.
+
+use super::local::too_short;
+use super::object_failure::from_object_store;
+use super::runtime::block_on;
+use super::s3::S3Location;
+use super::{Backend, Entry, FileKind, is_content_name};
+use crate::error::{Result, VaultError, VaultErrorKind};
+use futures_util::TryStreamExt;
+use object_store::aws::AmazonS3;
+use object_store::path::Path;
+use object_store::{
+    Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
+use std::fmt;
+use std::sync::Arc;
+
+/// How often an exclusive create is sent when the server answers "conflict" though nothing is there (two requests in flight).
+const CREATE_ATTEMPTS: usize = 3;
+
+/// Objects below a prefix, over blocking calls. Shared by a store and its vaults.
+#[derive(Clone)]
+pub(super) struct Objects {
+    client: Arc<AmazonS3>,
+    prefix: String,
+    location: String,
+}
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client's own Debug would show its credentials.
+        formatter.debug_struct("Objects").field("location", &self.location).finish_non_exhaustive()
+    }
+}
+
+impl Objects {
+    pub(super) fn connect(at: &S3Location) -> Result<Self> {
+        Ok(Self { client: Arc::new(at.connect()?), prefix: at.prefix.clone(), location: at.display("") })
+    }
+
+    /// The objects below a directory of these.
+    pub(super) fn below(&self, directory: &str) -> Self {
+        let prefix = join(&self.prefix, directory);
+        Self { client: Arc::clone(&self.client), prefix, location: format!("{}/{directory}", self.location) }
+    }
+
+    pub(super) fn location(&self) -> &str {
+        &self.location
+    }
+
+    fn key(&self, name: &str) -> Path {
+        Path::from(join(&self.prefix, name))
+    }
+
+    fn failed(&self, doing: &str, error: Error) -> VaultError {
+        from_object_store(&self.location, doing, error)
+    }
+
+    pub(super) fn get(&self, name: &str, range: Option<std::ops::Range<u64>>) -> Result<Vec<u8>> {
+        let (client, key) = (Arc::clone(&self.client), self.key(name));
+        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        let bytes = block_on(async move { client.get_opts(&key, options).await?.bytes().await })?;
+        bytes.map(Vec::from).map_err(|error| self.failed(&format!("reading {name}"), error))
+    }
+
+    pub(super) fn length(&self, name: &str) -> Result<u64> {
+        let (client, key) = (Arc::clone(&self.client), self.key(name));
+        let found = block_on(async move { client.head(&key).await })?;
+        found.map(|meta| meta.size).map_err(|error| self.failed(&format!("looking at {name}"), error))
+    }
+
+    /// Stores an object; `false` only for [`PutMode::Create`], when there was one.
+    pub(super) fn put(&self, name: &str, bytes: &[u8], mode: PutMode) -> Result<bool> {
+        let payload = PutPayload::from(bytes.to_vec());
+        for _ in 0..CREATE_ATTEMPTS {
+            let (client, key, payload) = (Arc::clone(&self.client), self.key(name), payload.clone());
+            let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
+            match block_on(async move { client.put_opts(&key, payload, options).await })? {
+                Ok(_) => return Ok(true),
+                // "Conflict" may also mean another request in flight that fails in the end: look.
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) if mode == PutMode::Create => {
+                    match self.length(name) {
+                        Ok(_) => return Ok(false),
+                        Err(error) if *error.kind() == VaultErrorKind::Missing => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Err(error) => return Err(self.failed(&format!("writing {name}"), error)),
+            }
+        }
+        let sentence = format!("the store at {} keeps answering \"conflict\" (writing {name})", self.location);
+        Err(VaultError::new(VaultErrorKind::StoreUnavailable, sentence)
+            .with_hint("see whether another server uses this store, then run the job again"))
+    }
+
+    pub(super) fn delete(&self, name: &str) -> Result<()> {
+        let (client, key) = (Arc::clone(&self.client), self.key(name));
+        match block_on(async move { client.delete(&key).await })? {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let error = self.failed(&format!("removing {name}"), error);
+                if *error.kind() == VaultErrorKind::Missing { Ok(()) } else { Err(error) }
+            }
+        }
+    }
+
+    /// All objects below a directory of these.
+    pub(super) fn list(&self, directory: &str) -> Result<Vec<ObjectMeta>> {
+        let (client, key) = (Arc::clone(&self.client), self.key(directory));
+        let listed = block_on(async move { client.list(Some(&key)).try_collect().await })?;
+        listed.map_err(|error| self.failed(&format!("listing {directory}"), error))
+    }
+
+    /// Names of the directories right below a directory of these, sorted.
+    pub(super) fn list_directories(&self, directory: &str) -> Result<Vec<String>> {
+        let (client, key) = (Arc::clone(&self.client), self.key(directory));
+        let listed = block_on(async move { client.list_with_delimiter(Some(&key)).await })?;
+        let listed = listed.map_err(|error| self.failed(&format!("listing {directory}"), error))?;
+        let mut names: Vec<String> =
+            listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Deletes every object below a directory of these.
+    pub(super) fn delete_below(&self, directory: &str) -> Result<()> {
+        let keys: Vec<object_store::Result<Path>> =
+            self.list(directory)?.into_iter().map(|meta| Ok(meta.location)).collect();
+        let client = Arc::clone(&self.client);
+        let deleted = block_on(async move {
+            let keys = Box::pin(futures_util::stream::iter(keys));
+            client.delete_stream(keys).try_for_each(|_| async { Ok(()) }).await
+        })?;
+        deleted.map_err(|error| self.failed(&format!("removing {directory}"), error))
+    }
+}
+
+/// A vault below an S3 prefix, laid out as restic's S3 backend does.
+#[derive(Debug, Clone)]
+pub struct ObjectBackend {
+    objects: Objects,
+}
+
+impl ObjectBackend {
+    /// The vault at this place. Nothing is sent yet.
+    pub fn connect(at: &S3Location) -> Result<Self> {
+        Ok(Self { objects: Objects::connect(at)? })
+    }
+
+    pub(super) fn from_objects(objects: Objects) -> Self {
+        Self { objects }
+    }
+}
+
+impl Backend for ObjectBackend {
+    fn location(&self) -> String {
+        self.objects.location().to_owned()
+    }
+
+    fn list(&self, kind: FileKind) -> Result<Vec<Entry>> {
+        if kind == FileKind::Config {
+            return match self.objects.length("config") {
+                Ok(length) => Ok(vec![Entry { name: "config".to_owned(), length }]),
+                Err(error) if *error.kind() == VaultErrorKind::Missing => Ok(Vec::new()),
+                Err(error) => Err(error),
+            };
+        }
+        let listed = self.objects.list(kind.directory())?;
+        let named = listed.into_iter().filter_map(|meta| {
+            let name = meta.location.filename().filter(|name| is_content_name(name))?.to_owned();
+            // Only files at their right place count: not a pack in a folder that somebody copied into `data`.
+            let expected = self.objects.key(&kind.path(&name).ok()?);
+            (meta.location == expected).then_some(Entry { name, length: meta.size })
+        });
+        Ok(named.collect())
+    }
+
+    fn length(&self, kind: FileKind, name: &str) -> Result<u64> {
+        self.objects.length(&kind.path(name)?)
+    }
+
+    fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
+        self.objects.get(&kind.path(name)?, None)
+    }
+
+    fn read_range(&self, kind: FileKind, name: &str, offset: u64, length: u64) -> Result<Vec<u8>> {
+        let end = offset.checked_add(length).ok_or_else(|| too_short(kind, name, self.objects.location()))?;
+        if length == 0 {
+            // An empty range cannot be asked for; the promise is still that a file which is too short is noticed.
+            let enough = self.length(kind, name)? >= end;
+            return if enough { Ok(Vec::new()) } else { Err(too_short(kind, name, self.objects.location())) };
+        }
+        let bytes = self.objects.get(&kind.path(name)?, Some(offset..end))?;
+        // Servers cut a range at the object's end.
+        if bytes.len() as u64 == length { Ok(bytes) } else { Err(too_short(kind, name, self.objects.location())) }
+    }
+
+    fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()> {
+        self.objects.put(&kind.path(name)?, bytes, PutMode::Overwrite).map(|_| ())
+    }
+
+    fn create(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<bool> {
+        self.objects.put(&kind.path(name)?, bytes, PutMode::Create)
+    }
+
+    fn remove(&self, kind: FileKind, name: &str) -> Result<()> {
+        self.objects.delete(&kind.path(name)?)
+    }
+
+    /// Prefixes need not be made, and an unfinished PUT leaves nothing.
+    fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Every read goes to the server.
+    fn discard_cache(&self, _kind: FileKind, _name: &str) {}
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    match (prefix, name) {
+        ("", name) => name.to_owned(),
+        (prefix, "") => prefix.to_owned(),
+        (prefix, name) => format!("{prefix}/{name}"),
+    }
+}
