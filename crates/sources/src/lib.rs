@@ -6,6 +6,7 @@
 //!
 //! Everything here blocks: the engine runs it on its own threads. Nothing is ever staged on a scratch disk.
 
+pub mod archive;
 pub mod contract;
 pub mod error;
 #[doc(hidden)]
