@@ -32,17 +32,17 @@ pub(super) fn from_object_store(location: &str, doing: &str, error: Error) -> Va
             "the clocks of server and client differ".to_owned(),
             "set the clock right (NTP)",
         )
-    } else if matches!(error, Error::PermissionDenied { .. }) {
-        (
-            VaultErrorKind::StoreUnavailable,
-            "the server refuses the request".to_owned(),
-            "allow this key to list, read, write and delete below the store's prefix",
-        )
     } else if ["QuotaExceeded", "XMinioStorageFull", "507 Insufficient"].into_iter().any(has) {
         (
             VaultErrorKind::StoreFull,
             "no room is left in the bucket".to_owned(),
             "raise the bucket's quota or free space there, then run the job again",
+        )
+    } else if matches!(error, Error::PermissionDenied { .. }) {
+        (
+            VaultErrorKind::StoreUnavailable,
+            "the server refuses the request".to_owned(),
+            "allow this key to list, read, write and delete below the store's prefix",
         )
     } else if has("InvalidRange") || has("416 Range") {
         (
