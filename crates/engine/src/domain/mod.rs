@@ -1,0 +1,19 @@
+//! The engine's words (DESIGN section 2): ids, states and records, without SQL and without HTTP.
+
+pub mod access;
+pub mod backup;
+pub mod error;
+pub mod ids;
+pub mod job;
+pub mod naming;
+pub mod plan;
+pub mod repository;
+pub mod restore;
+pub mod schedule;
+pub mod source;
+pub mod store;
+
+pub use self::{
+    access::*, backup::*, error::*, ids::*, job::*, naming::*, plan::*, repository::*, restore::*, schedule::*, source::*,
+    store::*,
+};
