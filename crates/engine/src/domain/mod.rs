@@ -14,6 +14,6 @@ pub mod source;
 pub mod store;
 
 pub use self::{
-    access::*, backup::*, error::*, ids::*, job::*, naming::*, plan::*, repository::*, restore::*, schedule::*, source::*,
-    store::*,
+    access::*, backup::*, error::*, ids::*, job::*, naming::*, plan::*, repository::*, restore::*, schedule::*,
+    source::*, store::*,
 };

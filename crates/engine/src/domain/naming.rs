@@ -72,9 +72,18 @@ pub enum NewObject<'a> {
     /// At its enqueue.
     Job(&'a Job),
     /// At its enqueue; each with its source, and the backup's creation time.
-    Part { part: &'a Part, source: &'a Source, created_at: DateTime<Utc> },
+    Part {
+        part: &'a Part,
+        source: &'a Source,
+        created_at: DateTime<Utc>,
+    },
     /// At its first claim, when its point in time is fixed.
-    Backup { backup: &'a Backup, repository: &'a Repository, store: &'a Store, point: DateTime<Utc> },
+    Backup {
+        backup: &'a Backup,
+        repository: &'a Repository,
+        store: &'a Store,
+        point: DateTime<Utc>,
+    },
 }
 
 /// A name that a namer proposes.

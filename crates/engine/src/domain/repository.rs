@@ -9,7 +9,9 @@ use super::{Alias, Attribute, PlanId, RepositoryId, SourceId, StoreId};
 #[serde(rename_all = "snake_case")]
 pub enum RepositoryState {
     /// Takes backups. While paused, nothing that is scheduled runs.
-    Active { paused: bool },
+    Active {
+        paused: bool,
+    },
     Archived,
     Imported,
 }

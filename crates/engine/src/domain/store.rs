@@ -11,7 +11,14 @@ pub enum StoreLocation {
     /// Absolute path of a directory.
     Local { path: String },
     /// Credentials are sealed beside, never here.
-    S3 { bucket: String, prefix: String, region: Option<String>, endpoint: Option<String>, path_style: bool, allow_http: bool },
+    S3 {
+        bucket: String,
+        prefix: String,
+        region: Option<String>,
+        endpoint: Option<String>,
+        path_style: bool,
+        allow_http: bool,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

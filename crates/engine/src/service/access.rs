@@ -30,7 +30,12 @@ impl Engine {
 
     /// Makes a long-lived API token of the form `<prefix><48 characters of [A-Za-z0-9_-]>` for the caller's user.
     pub async fn create_api_token(
-        &self, caller: &Caller, audience: &str, name: &str, prefix: &str, lifetime: Option<TimeDelta>,
+        &self,
+        caller: &Caller,
+        audience: &str,
+        name: &str,
+        prefix: &str,
+        lifetime: Option<TimeDelta>,
     ) -> Result<(ApiToken, SecretText)> {
         let _ = (caller, audience, name, prefix, lifetime);
         unfinished()

@@ -47,7 +47,10 @@ impl Engine {
     }
 
     pub async fn set_keep_until(
-        &self, caller: &Caller, id: BackupId, keep_until: Option<chrono::DateTime<chrono::Utc>>,
+        &self,
+        caller: &Caller,
+        id: BackupId,
+        keep_until: Option<chrono::DateTime<chrono::Utc>>,
     ) -> Result<()> {
         let _ = (caller, id, keep_until);
         unfinished()

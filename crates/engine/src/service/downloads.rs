@@ -15,7 +15,8 @@ impl Download {
     /// The bytes of `range` (within `0..length`), in pieces of at most 256 KiB. Ends with an error, never short, when the
     /// store fails in the middle. At most one stream per `Download`.
     pub fn stream(
-        self, range: std::ops::Range<u64>,
+        self,
+        range: std::ops::Range<u64>,
     ) -> impl futures_util::Stream<Item = Result<bytes::Bytes>> + Send + 'static {
         let _ = range;
         futures_util::stream::empty()

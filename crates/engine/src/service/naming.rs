@@ -18,7 +18,9 @@ impl Engine {
 
     /// The first name of each object in a namespace; objects without one are left out. One query, for lists.
     pub async fn aliases(
-        &self, namespace: &str, objects: &[ObjectRef],
+        &self,
+        namespace: &str,
+        objects: &[ObjectRef],
     ) -> Result<std::collections::HashMap<ObjectRef, String>> {
         let _ = (namespace, objects);
         unfinished()
@@ -32,7 +34,9 @@ impl Engine {
 
     /// Attributes of many objects. One query, for lists.
     pub async fn attributes_of(
-        &self, namespace: &str, objects: &[ObjectRef],
+        &self,
+        namespace: &str,
+        objects: &[ObjectRef],
     ) -> Result<std::collections::HashMap<ObjectRef, Vec<Attribute>>> {
         let _ = (namespace, objects);
         unfinished()
