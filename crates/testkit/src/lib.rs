@@ -9,3 +9,4 @@ pub mod require;
 pub mod restic;
 pub mod s3;
 pub mod trees;
+pub mod writer;
