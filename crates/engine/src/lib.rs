@@ -5,6 +5,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod access;
+pub mod clock;
+pub mod db;
 pub mod domain;
 pub mod schedule;
 mod service;

@@ -16,7 +16,12 @@ use std::sync::Arc;
 
 pub use downloads::Download;
 
-use crate::domain::{Error, Result};
+use crate::{
+    access::Access,
+    clock::Clock,
+    db::Database,
+    domain::{Error, Namer, Result},
+};
 
 /// Handle to the engine; cheap to clone.
 #[derive(Clone)]
@@ -25,7 +30,17 @@ pub struct Engine {
     inner: Arc<Inner>,
 }
 
-struct Inner {}
+/// What the use cases share. Made by `open`.
+#[allow(dead_code)]
+pub(crate) struct Inner {
+    pub(crate) db: Database,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) namers: Vec<Arc<dyn Namer>>,
+    pub(crate) access: Access,
+    pub(crate) installation: uuid::Uuid,
+    pub(crate) node: uuid::Uuid,
+    pub(crate) zone: chrono_tz::Tz,
+}
 
 fn unfinished<T>() -> Result<T> {
     Err(Error::internal("unfinished"))
@@ -34,22 +49,22 @@ fn unfinished<T>() -> Result<T> {
 impl Engine {
     /// This installation's stable id.
     pub fn installation(&self) -> uuid::Uuid {
-        uuid::Uuid::nil()
+        self.inner.installation
     }
 
     /// This node's stable id.
     pub fn node(&self) -> uuid::Uuid {
-        uuid::Uuid::nil()
+        self.inner.node
     }
 
     /// The engine's clock.
     pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
-        chrono::Utc::now()
+        self.inner.clock.now()
     }
 
     /// The zone in which plans without one are meant.
     pub fn zone(&self) -> chrono_tz::Tz {
-        chrono_tz::UTC
+        self.inner.zone
     }
 
     /// Whether the metadata database answers and this node's workers run.
