@@ -10,6 +10,7 @@
 mod reader;
 mod sink;
 mod store;
+pub mod suite;
 mod tree;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
