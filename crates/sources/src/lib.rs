@@ -9,8 +9,11 @@
 pub mod archive;
 pub mod contract;
 pub mod error;
+pub mod open;
+pub mod sqlite;
 #[doc(hidden)]
 pub mod testing;
 
 pub use contract::*;
 pub use error::{ErrorKind, SourceError};
+pub use open::{KINDS, open, validate};

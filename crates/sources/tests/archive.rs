@@ -1,5 +1,8 @@
 //! Downloads are read by the programs that people have: GNU tar, gzip and Python.
 
+// Clippy knows tests by their attribute, not what they call.
+#![allow(clippy::unwrap_used)]
+
 use std::{
     fs,
     path::Path,

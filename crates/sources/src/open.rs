@@ -1,0 +1,30 @@
+//! From a configuration to a driver.
+
+use crate::{ErrorKind, Result, SourceConfig, SourceDriver, SourceError, sqlite};
+
+/// The kinds of source that this build knows, in the order in which a person should read them.
+pub const KINDS: [&str; 1] = [sqlite::KIND];
+
+/// Binds a driver to a configured place. Nothing is touched: whether the place is there is for
+/// [`SourceDriver::probe`] to say.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for an unknown kind, [`ErrorKind::Invalid`] for a place or an option that no driver could
+/// use.
+pub fn open(config: &SourceConfig) -> Result<Box<dyn SourceDriver>> {
+    match config.kind.as_str() {
+        sqlite::KIND => Ok(Box::new(sqlite::SqliteSource::new(config)?)),
+        unknown => {
+            Err(SourceError::new(ErrorKind::Unsupported, format!("There is no kind of source called `{unknown}`."))
+                .hint(format!("Known kinds are: {}.", KINDS.join(", "))))
+        }
+    }
+}
+
+/// Whether [`open`] would accept the configuration.
+///
+/// # Errors
+/// As [`open`].
+pub fn validate(config: &SourceConfig) -> Result<()> {
+    open(config).map(drop)
+}
