@@ -212,8 +212,8 @@ async fn a_download_tells_its_length_resumes_anywhere_and_is_cut_when_its_stream
     assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
     assert_eq!(beyond.headers()[header::CONTENT_RANGE], "bytes */1000");
 
-    let broken = client.get(format!("{url}?fail")).send().await.unwrap();
-    assert_eq!(broken.headers()[header::CONTENT_LENGTH], "1000");
-    assert!(broken.bytes().await.is_err());
+    // Cut before or after the head was flushed: either way the client learns that it has not got the whole.
+    let broken = async { client.get(format!("{url}?fail")).send().await?.bytes().await };
+    assert!(broken.await.is_err());
     running.stop().await;
 }
