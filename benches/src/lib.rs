@@ -1,1 +1,5 @@
-//! placeholder
+//! Measurements: each prints our figures beside those of a peer from the same run. Not part of the product.
+
+pub mod inputs;
+pub mod measure;
+pub mod vault;

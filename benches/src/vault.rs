@@ -1,0 +1,5 @@
+//! The vault beside the stock restic.
+
+pub mod compare;
+pub mod ours;
+pub mod peer;
