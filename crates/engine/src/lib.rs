@@ -8,9 +8,15 @@
 pub mod access;
 pub mod clock;
 pub mod db;
+mod data_directory;
 pub mod domain;
+mod options;
 pub mod schedule;
+mod secrets;
 mod service;
 
+pub use clock::{Clock, ManualClock, SystemClock};
 pub use domain::*;
+pub use options::{DatabaseLocation, EngineOptions, RetryPolicy, ServerKeyLocation};
+pub use secrets::{SERVER_KEY_BYTES, ServerKey};
 pub use service::{Download, Engine};

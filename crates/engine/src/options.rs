@@ -1,0 +1,133 @@
+//! How an engine is opened.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use chrono_tz::Tz;
+
+use crate::{
+    clock::{Clock, SystemClock},
+    domain::{Namer, SecretText},
+    secrets::ServerKey,
+};
+
+/// Where the metadata lives.
+#[derive(Clone, Debug)]
+pub enum DatabaseLocation {
+    /// A SQLite file; relative ones lie in the data directory.
+    Sqlite(PathBuf),
+    /// `postgresql://user:password@host/database`
+    Postgres(SecretText),
+}
+
+impl Default for DatabaseLocation {
+    fn default() -> Self {
+        Self::Sqlite(PathBuf::from("metadata.sqlite"))
+    }
+}
+
+/// Where the server key comes from.
+#[derive(Clone, Debug, Default)]
+pub enum ServerKeyLocation {
+    /// `server.key` in the data directory, made at the first start.
+    #[default]
+    DataDirectory,
+    /// A file that must exist.
+    File(PathBuf),
+    /// Given by the caller (from an environment reference).
+    Given(ServerKey),
+}
+
+/// How often failed work is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Attempts of a backup or forget in all, the first included.
+    pub attempts: u32,
+    /// Wait before the second attempt; doubled for each further one.
+    pub first_wait: Duration,
+    pub longest_wait: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { attempts: 3, first_wait: Duration::from_secs(15), longest_wait: Duration::from_secs(600) }
+    }
+}
+
+impl RetryPolicy {
+    /// The wait after attempt number `attempt` (1 is the first).
+    pub fn wait_after(&self, attempt: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1).min(16));
+        self.first_wait.saturating_mul(doubled).min(self.longest_wait)
+    }
+}
+
+/// Everything that an engine is told when it is opened.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// Made with mode 0700 when it is not there.
+    pub data_directory: PathBuf,
+    pub database: DatabaseLocation,
+    pub server_key: ServerKeyLocation,
+    /// A person's name for this node.
+    pub node_name: String,
+    pub clock: Arc<dyn Clock>,
+    /// How long a worker's right to run a job lasts without a heartbeat.
+    pub lease: Duration,
+    /// Jobs that run at once on this node.
+    pub workers: usize,
+    /// Bytes that all writers and readers of vaults hold at most.
+    pub memory_budget: u64,
+    /// 1 to 19.
+    pub zstd_level: i32,
+    /// The zone in which plans without one are meant.
+    pub zone: Tz,
+    pub retry: RetryPolicy,
+    /// How often workers and reconcilers look for work that no wake-up told them of.
+    pub poll: Duration,
+    /// One for each dialect: how new objects are called on its wire.
+    pub namers: Vec<Arc<dyn Namer>>,
+}
+
+impl EngineOptions {
+    /// Defaults for a data directory.
+    pub fn new(data_directory: impl Into<PathBuf>) -> Self {
+        Self {
+            data_directory: data_directory.into(),
+            database: DatabaseLocation::default(),
+            server_key: ServerKeyLocation::default(),
+            node_name: "trivault".to_owned(),
+            clock: Arc::new(SystemClock),
+            lease: Duration::from_secs(60),
+            workers: 2,
+            memory_budget: trivault_vault::MemoryBudget::DEFAULT_BYTES,
+            zstd_level: 3,
+            zone: Tz::UTC,
+            retry: RetryPolicy::default(),
+            poll: Duration::from_secs(1),
+            namers: Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for EngineOptions {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("EngineOptions")
+            .field("data_directory", &self.data_directory)
+            .field("node_name", &self.node_name)
+            .field("lease", &self.lease)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_their_limit() {
+        let policy = RetryPolicy::default();
+        let waits: Vec<u64> = [1, 2, 3, 7, 8, u32::MAX].map(|attempt| policy.wait_after(attempt).as_secs()).to_vec();
+        assert_eq!(waits, [15, 30, 60, 600, 600, 600]);
+    }
+}
