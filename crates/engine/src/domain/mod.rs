@@ -13,6 +13,8 @@ pub mod schedule;
 pub mod source;
 pub mod store;
 
+pub use trivault_sources::{CaptureManifest, Conflict, Finding, Inventory, Progress, Selection, SourceConfig, Warning};
+
 pub use self::{
     access::*, backup::*, error::*, ids::*, job::*, naming::*, plan::*, repository::*, restore::*, schedule::*,
     source::*, store::*,
