@@ -1,14 +1,14 @@
 //! One read transaction, all pages in order.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use serde_json::json;
 
 use super::{
     DATA, KIND,
     census::Census,
-    connection::{beside, open_live, require_page_table},
+    connection::{beside, open_live, open_unread, require_page_table},
     errors::explain,
     schema::{self, Object, TableType},
 };
@@ -167,10 +167,15 @@ fn gap(path: &Path, number: u32) -> SourceError {
 /// something in this process has opened and closed the file behind SQLite's back, the lock is gone and this finds it.
 fn confirm_lock(path: &Path, first: &[u8]) -> Result<()> {
     let Some(before) = first.get(CHANGE_COUNTER) else { return Ok(()) };
-    let second = open_live(path)?;
-    let page: Vec<u8> = second
-        .query_row("SELECT data FROM sqlite_dbpage WHERE pgno = 1", [], |row| row.get(0))
-        .map_err(|error| explain(path, error))?;
+    let second = open_unread(path)?;
+    second.busy_timeout(Duration::ZERO).map_err(|error| explain(path, error))?;
+    let page: rusqlite::Result<Vec<u8>> =
+        second.query_row("SELECT data FROM sqlite_dbpage WHERE pgno = 1", [], |row| row.get(0));
+    let page = match page {
+        // A writer of this same process waits for us to finish: then it has not written.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => return Ok(()),
+        other => other.map_err(|error| explain(path, error))?,
+    };
     if page.get(CHANGE_COUNTER) == Some(before) {
         return Ok(());
     }

@@ -25,8 +25,15 @@ const CANCEL_INTERVAL: Duration = Duration::from_millis(200);
 /// What may stand in the path of a `file:` URI as it is.
 const URI_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
-/// Opens a live database for reading. Never creates one.
+/// Opens a live database for reading. Never creates one. Reads its header, so that a lock is met here already.
 pub(super) fn open_live(path: &Path) -> Result<Connection> {
+    let connection = open_unread(path)?;
+    connection.pragma_update(None, "cache_size", CACHE_PAGES).map_err(|error| explain(path, error))?;
+    Ok(connection)
+}
+
+/// Opens a live database for reading and reads nothing of it yet.
+pub(super) fn open_unread(path: &Path) -> Result<Connection> {
     let found = match fs::metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing(path)),
@@ -36,9 +43,7 @@ pub(super) fn open_live(path: &Path) -> Result<Connection> {
         return Err(SourceError::new(ErrorKind::Invalid, format!("{} is not a file.", path.display()))
             .hint("Give the path of the database file itself."));
     }
-    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.pragma_update(None, "cache_size", CACHE_PAGES).map_err(|error| explain(path, error))?;
-    Ok(connection)
+    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
 /// Opens an existing database for writing.

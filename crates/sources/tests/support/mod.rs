@@ -1,5 +1,8 @@
 //! Databases for the tests of the SQLite source.
 
+// Every test program includes this file, and none uses all of it.
+#![allow(dead_code)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -108,7 +108,8 @@ fn make_empty(path: &Path, details: &Details) -> Result<()> {
     let sqlite = |error| explain(path, error);
     connection.pragma_update(None, "page_size", details.page_size).map_err(sqlite)?;
     connection.pragma_update(None, "encoding", &details.encoding).map_err(sqlite)?;
-    // Writes the header, which makes both settings last.
+    // Only the first table of a database writes its encoding down; VACUUM frees what that table had.
+    connection.execute_batch("CREATE TABLE t(a); DROP TABLE t; VACUUM").map_err(sqlite)?;
     connection.pragma_update(None, "user_version", details.user_version).map_err(sqlite)?;
     connection.pragma_update(None, "application_id", details.application_id).map_err(sqlite)
 }

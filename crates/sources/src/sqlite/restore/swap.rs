@@ -1,6 +1,6 @@
 //! A whole database over the live one.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use rusqlite::Connection;
 
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     ErrorKind, PartReader, RestoreOutcome, Result, SourceError,
     sqlite::{
-        connection::{beside, open_for_writing},
+        connection::{beside, open_for_writing, open_live},
         errors::{explain, from_system},
     },
 };
@@ -57,9 +57,16 @@ pub(super) fn outcome(part: &dyn PartReader, places: &Places) -> RestoreOutcome 
 }
 
 /// Puts the old database's log into it and locks it. `None` when SQLite cannot read it: then it is damaged, and nothing
-/// of it is touched.
+/// of it is touched. (A connection that may write would remove the log of a damaged database when it is closed.)
 fn quiet(details: &Details, part: &dyn PartReader) -> Result<Option<Connection>> {
     let path = &details.target;
+    if let Err(error) = read(path) {
+        if error.kind != ErrorKind::Invalid {
+            return Err(error);
+        }
+        part.log(&format!("the live database cannot be read ({error}); it is kept as it is"));
+        return Ok(None);
+    }
     let connection = open_for_writing(path)?;
     let refused = |error: rusqlite::Error| {
         let error = explain(path, error);
@@ -81,12 +88,13 @@ fn quiet(details: &Details, part: &dyn PartReader) -> Result<Option<Connection>>
         Ok(mode) if mode == "delete" => Ok(Some(connection)),
         Ok(_) => Err(SourceError::new(ErrorKind::Conflict, format!("{} is open in another program.", path.display()))
             .hint("Stop the application first, then restore again; or restore to a new path.")),
-        Err(error) if error.kind == ErrorKind::Invalid => {
-            part.log(&format!("the live database cannot be read ({error}); it is kept as it is"));
-            Ok(None)
-        }
         Err(error) => Err(error),
     }
+}
+
+fn read(path: &Path) -> Result<()> {
+    let connection = open_live(path)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(|error| explain(path, error))
 }
 
 /// No file of the old database may stay beside the new one. Of a readable one only an empty or cold journal can be
@@ -97,7 +105,8 @@ fn move_sides(details: &Details, places: &Places, readable: bool) -> Result<()> 
         if side.symlink_metadata().is_err() {
             continue;
         }
-        if readable && suffix == "-journal" {
+        // The -shm file is only an index of the log and is made anew by whoever needs it.
+        if suffix == "-shm" || (readable && suffix == "-journal") {
             fs::remove_file(&side).map_err(|error| from_system(&side, "remove", error))?;
             continue;
         }
