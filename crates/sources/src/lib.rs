@@ -9,6 +9,7 @@
 pub mod archive;
 pub mod contract;
 pub mod error;
+pub mod live_files;
 pub mod open;
 pub mod sqlite;
 #[doc(hidden)]

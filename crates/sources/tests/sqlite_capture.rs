@@ -176,6 +176,25 @@ fn a_second_capture_stores_only_the_pages_that_changed() {
 }
 
 #[test]
+fn a_capture_of_an_idle_wal_database_leaves_an_empty_log_at_most() {
+    use std::os::unix::fs::MetadataExt;
+    let database = Database::new("PRAGMA journal_mode = WAL; CREATE TABLE t(a);");
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    if is_root {
+        std::os::unix::fs::chown(&database.path, Some(1234), Some(2345)).unwrap();
+    }
+    let before = fs::read(&database.path).unwrap();
+    captures(database.driver().as_ref(), MemorySink::new(&MemoryStore::new()));
+    // A connection that only reads has to make these two and may not remove them; the owner's next program uses them.
+    assert_eq!(database.names(), ["app.db", "app.db-shm", "app.db-wal"]);
+    assert_eq!(fs::metadata(database.beside("app.db-wal")).unwrap().len(), 0);
+    if is_root {
+        assert_eq!(fs::metadata(database.beside("app.db-shm")).unwrap().uid(), 1234);
+    }
+    assert!(fs::read(&database.path).unwrap() == before, "the database itself is not touched");
+}
+
+#[test]
 fn a_capture_that_is_cancelled_on_the_way_lets_writers_go_on_at_once() {
     let database = Database::new(EVERYTHING);
     let sink = MemorySink::new(&MemoryStore::new()).cancel_at(256 * 1024);

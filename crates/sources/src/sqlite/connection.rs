@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
+    ops::{Deref, DerefMut},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::mpsc,
@@ -14,7 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags};
 
 use super::errors::{explain, from_system, missing};
-use crate::{ErrorKind, Result, SourceError};
+use crate::{ErrorKind, Result, SourceError, live_files::Live};
 
 /// How long SQLite waits for a lock, milliseconds.
 const BUSY_TIMEOUT_MS: u64 = 5000;
@@ -25,15 +26,45 @@ const CANCEL_INTERVAL: Duration = Duration::from_millis(200);
 /// What may stand in the path of a `file:` URI as it is.
 const URI_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
+/// A connection to files that others may have open, held apart from our own readers as long as it lives.
+pub(super) struct LiveConnection {
+    // Closed first.
+    connection: Connection,
+    held: Live,
+}
+
+impl Deref for LiveConnection {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for LiveConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+impl LiveConnection {
+    /// The first read opens the log and its index, if there are any.
+    fn hold_sides(&mut self, path: &Path) -> Result<()> {
+        self.held.hold(&beside(path, "-wal"))?;
+        self.held.hold(&beside(path, "-shm"))
+    }
+}
+
 /// Opens a live database for reading. Never creates one. Reads its header, so that a lock is met here already.
-pub(super) fn open_live(path: &Path) -> Result<Connection> {
-    let connection = open_unread(path)?;
-    connection.pragma_update(None, "cache_size", CACHE_PAGES).map_err(|error| explain(path, error))?;
-    Ok(connection)
+pub(super) fn open_live(path: &Path) -> Result<LiveConnection> {
+    let mut live = open_unread(path)?;
+    live.pragma_update(None, "cache_size", CACHE_PAGES).map_err(|error| explain(path, error))?;
+    live.hold_sides(path)?;
+    Ok(live)
 }
 
 /// Opens a live database for reading and reads nothing of it yet.
-pub(super) fn open_unread(path: &Path) -> Result<Connection> {
+pub(super) fn open_unread(path: &Path) -> Result<LiveConnection> {
     let found = match fs::metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing(path)),
@@ -43,12 +74,20 @@ pub(super) fn open_unread(path: &Path) -> Result<Connection> {
         return Err(SourceError::new(ErrorKind::Invalid, format!("{} is not a file.", path.display()))
             .hint("Give the path of the database file itself."));
     }
-    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+    let mut held = Live::default();
+    held.hold(path)?;
+    Ok(LiveConnection { connection: open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?, held })
 }
 
 /// Opens an existing database for writing.
-pub(super) fn open_for_writing(path: &Path) -> Result<Connection> {
-    open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+pub(super) fn open_for_writing(path: &Path) -> Result<LiveConnection> {
+    let mut held = Live::default();
+    held.hold(path)?;
+    let mut live = LiveConnection { connection: open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, held };
+    // What is wrong with the file is for the caller's own first statement to meet.
+    let _: rusqlite::Result<i64> = live.pragma_query_value(None, "schema_version", |row| row.get(0));
+    live.hold_sides(path)?;
+    Ok(live)
 }
 
 /// Makes a new database.

@@ -2,8 +2,6 @@
 
 use std::{fs, path::Path};
 
-use rusqlite::Connection;
-
 use super::{
     copy, in_use,
     plan::{Details, FileId, Places},
@@ -11,7 +9,7 @@ use super::{
 use crate::{
     ErrorKind, PartReader, RestoreOutcome, Result, SourceError,
     sqlite::{
-        connection::{beside, open_for_writing, open_live},
+        connection::{LiveConnection, beside, open_for_writing, open_live},
         errors::{explain, from_system},
     },
 };
@@ -58,7 +56,7 @@ pub(super) fn outcome(part: &dyn PartReader, places: &Places) -> RestoreOutcome 
 
 /// Puts the old database's log into it and locks it. `None` when SQLite cannot read it: then it is damaged, and nothing
 /// of it is touched. (A connection that may write would remove the log of a damaged database when it is closed.)
-fn quiet(details: &Details, part: &dyn PartReader) -> Result<Option<Connection>> {
+fn quiet(details: &Details, part: &dyn PartReader) -> Result<Option<LiveConnection>> {
     let path = &details.target;
     if let Err(error) = read(path) {
         if error.kind != ErrorKind::Invalid {
