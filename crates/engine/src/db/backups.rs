@@ -1,22 +1,36 @@
 //! Backups and parts, read; and what is changed outside of a job.
 
-use super::prelude::*;
+use std::collections::HashMap;
+
+use sqlx::{Postgres, QueryBuilder, Sqlite};
+
+use super::{
+    LIST_LIMIT,
+    prelude::*,
+    text::{from_json, from_word, json, printable, signed, unsigned, word},
+};
+
+/// Backups whose parts are fetched in one query.
+const BACKUPS_PER_QUERY: usize = 1_000;
 
 impl Database {
     /// Newest first, with parts.
     pub async fn backups(&self, filter: &BackupFilter) -> Result<Vec<Backup>> {
-        let _ = (filter,);
-        unfinished()
+        in_read!(self, tx => {
+            let rows = tx.backups(filter).await?;
+            tx.with_parts(rows).await?
+        })
     }
 
     pub async fn backup(&self, id: BackupId) -> Result<Option<Backup>> {
-        let _ = (id,);
-        unfinished()
+        in_read!(self, tx => { tx.backup(id).await? })
     }
 
     pub async fn backup_of_part(&self, part: PartId) -> Result<Option<Backup>> {
-        let _ = (part,);
-        unfinished()
+        in_read!(self, tx => {
+            let Some(row) = tx.part(part).await? else { return Ok(None) };
+            tx.backup(BackupId(row.backup_id)).await?
+        })
     }
 
     /// `false` when there is no such backup.
@@ -26,25 +40,391 @@ impl Database {
         keep_until: Option<DateTime<Utc>>,
         audit: &AuditEntry,
     ) -> Result<bool> {
-        let _ = (id, keep_until, audit);
-        unfinished()
+        in_write!(self, tx => {
+            if !tx.set_keep_until(id, keep_until).await? {
+                return Ok(false);
+            }
+            tx.audit(audit).await?;
+            true
+        })
     }
 
     /// The newest succeeded part of a source in a vault: what an incremental backup builds on.
     pub async fn previous_part(&self, source: SourceId, vault: VaultId) -> Result<Option<Part>> {
-        let _ = (source, vault);
-        unfinished()
+        in_read!(self, tx => { tx.previous_part(source, vault).await?.map(PartRow::into_part).transpose()? })
     }
 
     /// Succeeded parts of a vault, for the reconciler that compares them with the snapshots there.
     pub async fn parts_in_vault(&self, vault: VaultId) -> Result<Vec<Part>> {
-        let _ = (vault,);
-        unfinished()
+        in_read!(self, tx => {
+            tx.parts_in_vault(vault).await?.into_iter().map(PartRow::into_part).collect::<Sql<_>>()?
+        })
     }
 
     /// Its snapshot has vanished from the store: part and backup become `Lost`. `false` when it was not `Succeeded`.
     pub async fn mark_part_lost(&self, part: PartId, sentence: &str, now: DateTime<Utc>) -> Result<bool> {
-        let _ = (part, sentence, now);
-        unfinished()
+        in_write!(self, tx => {
+            let Some(backup) = tx.lose_part(part, sentence, now).await? else { return Ok(false) };
+            tx.lose_backup(BackupId(backup), sentence, now).await?;
+            true
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct BackupRow {
+    id: Uuid,
+    repository_id: Uuid,
+    store_id: Uuid,
+    job_id: Uuid,
+    state: String,
+    kind: String,
+    triggered_by: String,
+    description: String,
+    keep_until: Option<DateTime<Utc>>,
+    protected: bool,
+    point: Option<DateTime<Utc>>,
+    error: Option<String>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+impl BackupRow {
+    fn into_backup(self, parts: Vec<Part>) -> Sql<Backup> {
+        let Self {
+            id,
+            repository_id,
+            store_id,
+            job_id,
+            state,
+            kind,
+            triggered_by,
+            description,
+            keep_until,
+            protected,
+            point,
+            error,
+            created_at,
+            started_at,
+            finished_at,
+        } = self;
+        Ok(Backup {
+            id: BackupId(id),
+            repository: RepositoryId(repository_id),
+            store: StoreId(store_id),
+            job: JobId(job_id),
+            state: from_word(state)?,
+            kind: from_word(kind)?,
+            trigger: from_word(triggered_by)?,
+            description,
+            keep_until,
+            protected,
+            point,
+            created_at,
+            started_at,
+            finished_at,
+            error,
+            parts,
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct PartRow {
+    id: Uuid,
+    backup_id: Uuid,
+    source_id: Uuid,
+    source_name: String,
+    source_kind: String,
+    state: String,
+    vault_id: Option<Uuid>,
+    snapshot: Option<String>,
+    size: Option<i64>,
+    stored_size: Option<i64>,
+    items: Option<i64>,
+    download_size: Option<i64>,
+    manifest: Option<String>,
+    warnings: String,
+    error: Option<String>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+impl PartRow {
+    fn into_part(self) -> Sql<Part> {
+        let Self {
+            id,
+            backup_id,
+            source_id,
+            source_name,
+            source_kind,
+            state,
+            vault_id,
+            snapshot,
+            size,
+            stored_size,
+            items,
+            download_size,
+            manifest,
+            warnings,
+            error,
+            started_at,
+            finished_at,
+        } = self;
+        Ok(Part {
+            id: PartId(id),
+            backup: BackupId(backup_id),
+            source: SourceId(source_id),
+            source_name,
+            source_kind,
+            state: from_word(state)?,
+            vault: vault_id.map(VaultId),
+            snapshot,
+            size: size.map(unsigned),
+            stored_size: stored_size.map(unsigned),
+            items: items.map(unsigned),
+            download_size: download_size.map(unsigned),
+            manifest: manifest.as_deref().map(from_json).transpose()?,
+            warnings: from_json(&warnings)?,
+            error,
+            started_at,
+            finished_at,
+        })
+    }
+}
+
+#[duplicate_item(
+    Tx           Db;
+    [SqliteTx]   [Sqlite];
+    [PostgresTx] [Postgres];
+)]
+impl Tx {
+    async fn backups(&mut self, filter: &BackupFilter) -> Sql<Vec<BackupRow>> {
+        let BackupFilter { repository, store, source, states, protected, limit, offset } = filter;
+        let mut query = QueryBuilder::<Db>::new("SELECT * FROM backups WHERE TRUE");
+        if let Some(repository) = repository {
+            query.push(" AND repository_id = ").push_bind(repository.0);
+        }
+        if let Some(store) = store {
+            query.push(" AND store_id = ").push_bind(store.0);
+        }
+        if let Some(source) = source {
+            query.push(" AND id IN (SELECT backup_id FROM parts WHERE source_id = ").push_bind(source.0).push(")");
+        }
+        if !states.is_empty() {
+            query.push(" AND state IN (");
+            let mut words = query.separated(", ");
+            for state in states {
+                words.push_bind(word(state)?);
+            }
+            query.push(")");
+        }
+        if let Some(protected) = protected {
+            query.push(" AND protected = ").push_bind(*protected);
+        }
+        query
+            .push(" ORDER BY created_at DESC, id DESC LIMIT ")
+            .push_bind(i64::from(limit.unwrap_or(LIST_LIMIT).min(LIST_LIMIT)))
+            .push(" OFFSET ")
+            .push_bind(i64::from(*offset));
+        Ok(query.build_query_as().fetch_all(&mut *self.0).await?)
+    }
+
+    /// Joins the parts, in the order in which they are captured.
+    pub(super) async fn with_parts(&mut self, rows: Vec<BackupRow>) -> Sql<Vec<Backup>> {
+        let mut parts: HashMap<Uuid, Vec<Part>> = HashMap::with_capacity(rows.len());
+        for some in rows.chunks(BACKUPS_PER_QUERY) {
+            let mut query = QueryBuilder::<Db>::new("SELECT * FROM parts WHERE backup_id IN (");
+            let mut ids = query.separated(", ");
+            for row in some {
+                ids.push_bind(row.id);
+            }
+            query.push(") ORDER BY backup_id, position");
+            let found: Vec<PartRow> = query.build_query_as().fetch_all(&mut *self.0).await?;
+            for row in found {
+                parts.entry(row.backup_id).or_default().push(row.into_part()?);
+            }
+        }
+        rows.into_iter()
+            .map(|row| {
+                let parts = parts.remove(&row.id).unwrap_or_default();
+                row.into_backup(parts)
+            })
+            .collect()
+    }
+
+    pub(super) async fn backup(&mut self, id: BackupId) -> Sql<Option<Backup>> {
+        let rows: Vec<BackupRow> =
+            sqlx::query_as("SELECT * FROM backups WHERE id = $1").bind(id.0).fetch_all(&mut *self.0).await?;
+        Ok(self.with_parts(rows).await?.pop())
+    }
+
+    /// The backup that a job makes.
+    pub(super) async fn backup_of_job(&mut self, job: JobId) -> Sql<Option<Backup>> {
+        let rows: Vec<BackupRow> =
+            sqlx::query_as("SELECT * FROM backups WHERE job_id = $1").bind(job.0).fetch_all(&mut *self.0).await?;
+        Ok(self.with_parts(rows).await?.pop())
+    }
+
+    async fn part(&mut self, id: PartId) -> Sql<Option<PartRow>> {
+        Ok(sqlx::query_as("SELECT * FROM parts WHERE id = $1").bind(id.0).fetch_optional(&mut *self.0).await?)
+    }
+
+    async fn previous_part(&mut self, source: SourceId, vault: VaultId) -> Sql<Option<PartRow>> {
+        Ok(sqlx::query_as(
+            "SELECT p.* FROM parts p JOIN backups b ON b.id = p.backup_id
+             WHERE p.vault_id = $1 AND p.source_id = $2 AND p.state = 'succeeded'
+             ORDER BY p.started_at DESC, b.point DESC LIMIT 1",
+        )
+        .bind(vault.0)
+        .bind(source.0)
+        .fetch_optional(&mut *self.0)
+        .await?)
+    }
+
+    async fn parts_in_vault(&mut self, vault: VaultId) -> Sql<Vec<PartRow>> {
+        Ok(sqlx::query_as("SELECT * FROM parts WHERE vault_id = $1 AND state = 'succeeded' ORDER BY id")
+            .bind(vault.0)
+            .fetch_all(&mut *self.0)
+            .await?)
+    }
+
+    async fn set_keep_until(&mut self, id: BackupId, keep_until: Option<DateTime<Utc>>) -> Sql<bool> {
+        let changed = sqlx::query("UPDATE backups SET keep_until = $2 WHERE id = $1")
+            .bind(id.0)
+            .bind(keep_until)
+            .execute(&mut *self.0)
+            .await?;
+        Ok(changed.rows_affected() == 1)
+    }
+
+    async fn lose_part(&mut self, id: PartId, sentence: &str, now: DateTime<Utc>) -> Sql<Option<Uuid>> {
+        Ok(sqlx::query_scalar(
+            "UPDATE parts SET state = 'lost', error = $2, finished_at = COALESCE(finished_at, $3) WHERE id = $1 AND state = 'succeeded' RETURNING backup_id",
+        )
+        .bind(id.0)
+        .bind(printable(sentence))
+        .bind(now)
+        .fetch_optional(&mut *self.0)
+        .await?)
+    }
+
+    async fn lose_backup(&mut self, id: BackupId, sentence: &str, now: DateTime<Utc>) -> Sql<()> {
+        sqlx::query("UPDATE backups SET state = 'lost', error = $2, finished_at = COALESCE(finished_at, $3) WHERE id = $1 AND state = 'succeeded'")
+            .bind(id.0)
+            .bind(printable(sentence))
+        .bind(now)
+            .execute(&mut *self.0)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn insert_backup(&mut self, backup: &Backup) -> Sql<()> {
+        let Backup {
+            id,
+            repository,
+            store,
+            job,
+            state,
+            kind,
+            trigger,
+            description,
+            keep_until,
+            protected,
+            point,
+            created_at,
+            started_at,
+            finished_at,
+            error,
+            parts,
+        } = backup;
+        sqlx::query(
+            "INSERT INTO backups (id, repository_id, store_id, job_id, state, kind, triggered_by, description,
+                 keep_until, protected, point, error, created_at, started_at, finished_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        )
+        .bind(id.0)
+        .bind(repository.0)
+        .bind(store.0)
+        .bind(job.0)
+        .bind(word(state)?)
+        .bind(word(kind)?)
+        .bind(word(trigger)?)
+        .bind(description)
+        .bind(keep_until)
+        .bind(protected)
+        .bind(point)
+        .bind(error)
+        .bind(created_at)
+        .bind(started_at)
+        .bind(finished_at)
+        .execute(&mut *self.0)
+        .await?;
+        for (position, part) in (0_i64..).zip(parts) {
+            self.insert_part(part, position).await?;
+        }
+        Ok(())
+    }
+
+    async fn insert_part(&mut self, part: &Part, position: i64) -> Sql<()> {
+        let Part {
+            id,
+            backup,
+            source,
+            source_name,
+            source_kind,
+            state,
+            vault,
+            snapshot,
+            size,
+            stored_size,
+            items,
+            download_size,
+            manifest,
+            warnings,
+            error,
+            started_at,
+            finished_at,
+        } = part;
+        sqlx::query(
+            "INSERT INTO parts (id, backup_id, position, source_id, source_name, source_kind, state, vault_id, snapshot,
+                 size, stored_size, items, download_size, manifest, warnings, error, started_at, finished_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+        )
+        .bind(id.0)
+        .bind(backup.0)
+        .bind(position)
+        .bind(source.0)
+        .bind(source_name)
+        .bind(source_kind)
+        .bind(word(state)?)
+        .bind(vault.map(|vault| vault.0))
+        .bind(snapshot)
+        .bind(size.map(signed))
+        .bind(stored_size.map(signed))
+        .bind(items.map(signed))
+        .bind(download_size.map(signed))
+        .bind(manifest.as_ref().map(json).transpose()?)
+        .bind(json(warnings)?)
+        .bind(error)
+        .bind(started_at)
+        .bind(finished_at)
+        .execute(&mut *self.0)
+        .await?;
+        Ok(())
+    }
+
+    /// The backup leaves the catalogue with everything that hangs on it.
+    pub(super) async fn delete_backup(&mut self, id: BackupId) -> Sql<()> {
+        if let Some(backup) = self.backup(id).await? {
+            for part in &backup.parts {
+                self.forget_labels(ObjectRef::new(ObjectKind::Part, part.id.0)).await?;
+            }
+        }
+        self.forget_labels(ObjectRef::new(ObjectKind::Backup, id.0)).await?;
+        // The parts go with it.
+        sqlx::query("DELETE FROM backups WHERE id = $1").bind(id.0).execute(&mut *self.0).await?;
+        Ok(())
     }
 }

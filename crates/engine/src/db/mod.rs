@@ -2,9 +2,15 @@
 //!
 //! One method of [`Database`] is one transaction and one state change. Nothing of sqlx leaves this module. Methods trust
 //! their caller for roles and for the form of names; they answer zero rows instead of wondering.
+//!
+//! Any method can fail with `DatabaseUnavailable`; where a name is taken, `AlreadyExists` of the noun.
 
 mod backups;
+mod connect;
+mod endings;
+mod failure;
 mod installation;
+mod job_rows;
 mod jobs;
 mod locks;
 mod names;
@@ -15,26 +21,30 @@ mod runs;
 mod schedule;
 mod sources;
 mod stores;
+mod text;
 mod tokens;
+mod tx;
 mod users;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
 pub use self::records::*;
-use crate::domain::{Error, Proposal, Result, SecretText};
+use crate::domain::{Proposal, SecretText};
 
 /// What most files here need.
 mod prelude {
-    #![allow(unused_imports)]
-    pub(super) use std::collections::HashMap;
-
     pub(super) use chrono::{DateTime, Utc};
-    pub(super) use trivault_sources::Warning;
+    pub(super) use duplicate::duplicate_item;
     pub(super) use uuid::Uuid;
 
-    pub(super) use super::{Database, NamesAt, records::*, unfinished};
+    pub(super) use super::{
+        Database,
+        failure::Sql,
+        records::*,
+        tx::{PostgresTx, SqliteTx, in_read, in_write},
+    };
     pub(super) use crate::domain::*;
 }
 
@@ -52,34 +62,14 @@ pub type NamesAt<'a> = &'a (dyn Fn(DateTime<Utc>) -> Vec<Proposal> + Send + Sync
 
 /// Handle to the metadata database; cheap to clone.
 #[derive(Clone)]
-pub struct Database {}
-
-fn unfinished<T>() -> Result<T> {
-    Err(Error::internal("unfinished"))
+pub struct Database {
+    pools: Arc<Pools>,
 }
 
-impl Database {
-    /// # Errors
-    /// `DatabaseUnavailable`.
-    pub async fn connect(options: &DatabaseOptions) -> Result<Self> {
-        let _ = options;
-        unfinished()
-    }
-
-    /// Brings the schema up to this binary's version.
-    ///
-    /// # Errors
-    /// `Unsupported` when the schema is newer than the binary.
-    pub async fn migrate(&self) -> Result<()> {
-        unfinished()
-    }
-
-    /// # Errors
-    /// `DatabaseUnavailable`.
-    pub async fn ping(&self) -> Result<()> {
-        unfinished()
-    }
-
-    /// Closes all connections, after those in use have come back.
-    pub async fn close(&self) {}
+enum Pools {
+    Sqlite(tx::SqlitePools),
+    Postgres(tx::PostgresPool),
 }
+
+/// Most rows that one list answers.
+pub const LIST_LIMIT: u32 = 100_000;

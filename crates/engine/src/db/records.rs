@@ -63,7 +63,7 @@ pub struct Labels {
 /// One step of bringing the managed sources in line with the configuration.
 #[derive(Clone, Debug)]
 pub enum SourceChange {
-    Create { source: Source, labels: Labels },
+    Create { source: Box<Source>, labels: Labels },
     Attach(SourceId),
     Detach(SourceId),
 }

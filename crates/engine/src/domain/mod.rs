@@ -11,11 +11,12 @@ pub mod repository;
 pub mod restore;
 pub mod schedule;
 pub mod source;
+pub mod state;
 pub mod store;
 
 pub use trivault_sources::{CaptureManifest, Conflict, Finding, Inventory, Progress, Selection, SourceConfig, Warning};
 
 pub use self::{
     access::*, backup::*, error::*, ids::*, job::*, naming::*, plan::*, repository::*, restore::*, schedule::*,
-    source::*, store::*,
+    source::*, state::*, store::*,
 };

@@ -1,0 +1,114 @@
+//! Opening the database and bringing its schema up to date.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{
+    Database, DatabaseOptions, Pools,
+    failure::{Failure, engine_error},
+    tx::{PostgresPool, SqlitePools},
+};
+use crate::domain::{Error, ErrorCode, Result};
+
+static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
+
+/// How long SQLite waits for another process's transaction, and a caller for a connection.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Connections that read a SQLite file at once.
+const SQLITE_READERS: u32 = 4;
+/// Connections of one node to PostgreSQL.
+const POSTGRES_CONNECTIONS: u32 = 12;
+
+impl Database {
+    /// # Errors
+    /// `DatabaseUnavailable`; `InvalidInput` for a URL that is none.
+    pub async fn connect(options: &DatabaseOptions) -> Result<Self> {
+        let pools = match options {
+            DatabaseOptions::Sqlite { path } => Pools::Sqlite(open_sqlite(path).await.map_err(engine_error)?),
+            DatabaseOptions::Postgres { url } => {
+                let options = url.expose().parse::<PgConnectOptions>().map_err(|_| {
+                    // The parser's own message could repeat the password.
+                    Error::invalid("The metadata database's URL is not of the form postgres://user@host/database.")
+                })?;
+                let pool = PgPoolOptions::new()
+                    .max_connections(POSTGRES_CONNECTIONS)
+                    .acquire_timeout(PATIENCE)
+                    .connect_with(options.application_name("trivault"))
+                    .await
+                    .map_err(engine_error)?;
+                Pools::Postgres(PostgresPool { pool })
+            }
+        };
+        Ok(Self { pools: Arc::new(pools) })
+    }
+
+    /// Brings the schema up to this binary's version.
+    ///
+    /// # Errors
+    /// `Unsupported` when the schema is newer than the binary.
+    pub async fn migrate(&self) -> Result<()> {
+        let outcome = match &*self.pools {
+            Pools::Sqlite(pools) => SQLITE.run(&pools.writer).await,
+            Pools::Postgres(pool) => POSTGRES.run(&pool.pool).await,
+        };
+        outcome.map_err(|error| match error {
+            MigrateError::VersionMissing(version) => Error::new(
+                ErrorCode::Unsupported,
+                format!("The metadata database was written by a newer trivault (its schema has version {version})."),
+            )
+            .hint("Run that version or a later one; or bring back the copy of the database made before the upgrade."),
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => engine_error(error),
+            other => Error::internal("The metadata database's schema cannot be brought up to date.").because(other),
+        })
+    }
+
+    /// # Errors
+    /// `DatabaseUnavailable`.
+    pub async fn ping(&self) -> Result<()> {
+        let outcome = match &*self.pools {
+            Pools::Sqlite(pools) => sqlx::query("SELECT 1").execute(&pools.readers).await.map(drop),
+            Pools::Postgres(pool) => sqlx::query("SELECT 1").execute(&pool.pool).await.map(drop),
+        };
+        outcome.map_err(|error| Failure::from(error).into())
+    }
+
+    /// Closes all connections, after those in use have come back.
+    pub async fn close(&self) {
+        match &*self.pools {
+            Pools::Sqlite(pools) => {
+                pools.readers.close().await;
+                pools.writer.close().await;
+            }
+            Pools::Postgres(pool) => pool.pool.close().await,
+        }
+    }
+}
+
+async fn open_sqlite(path: &std::path::Path) -> sqlx::Result<SqlitePools> {
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE).foreign_keys(true);
+    let for_writing = options
+        .clone()
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // What a client was told of is on disk, also after a power cut.
+        .synchronous(SqliteSynchronous::Full);
+    // The file and its journal exist when the readers come: they could not make them.
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(PATIENCE)
+        .connect_with(for_writing)
+        .await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(SQLITE_READERS)
+        .acquire_timeout(PATIENCE)
+        .connect_lazy_with(options.read_only(true));
+    Ok(SqlitePools { writer, readers })
+}

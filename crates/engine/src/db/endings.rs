@@ -1,0 +1,230 @@
+//! How attempts end: finished, handed back, taken back, failed because only a former process could go on.
+
+use super::{
+    prelude::*,
+    runs::fence,
+    text::{from_word, json, printable, small, word},
+};
+
+/// Jobs that one pass of a reconciler takes back.
+const TAKEN_BACK_AT_ONCE: i64 = 1_000;
+
+impl Database {
+    /// # Errors
+    /// `Internal` for a state in which no run ends, and for a backup that would succeed without all of its parts.
+    pub async fn finish(&self, run: Run, finish: &Finish, now: DateTime<Utc>) -> Result<Fenced<()>> {
+        let Finish { state, failure, delete_backup } = finish;
+        let Some(event) = ending(*state) else {
+            return Err(Error::internal(format!("A run cannot end {state:?}.")));
+        };
+        let state = transition(JobState::Running, event)?;
+        in_write!(self, tx => {
+            let Some(backup) = tx.end_run(run, state, failure.as_ref(), now).await? else { return Ok(Fenced::Lost) };
+            if state == JobState::Succeeded && tx.unfinished_parts(run.job).await? > 0 {
+                return Err(Error::internal("A backup would succeed without all of its parts."));
+            }
+            tx.settle(run.job, state, failure.as_ref().map(|failure| failure.sentence.as_str()), now).await?;
+            if *delete_backup && let Some(backup) = backup {
+                tx.delete_backup(BackupId(backup)).await?;
+            }
+            Fenced::Held(())
+        })
+    }
+
+    pub async fn hand_back(&self, run: Run, back: &HandBack, now: DateTime<Utc>) -> Result<Fenced<()>> {
+        in_write!(self, tx => {
+            let held = tx.hand_back(run, back, now).await?;
+            if held {
+                tx.requeue(run.job).await?;
+            }
+            fence(held)
+        })
+    }
+
+    /// Jobs whose lease has run out: back to the queue while they may be retried, else failed; cancelled where that was
+    /// asked for.
+    pub async fn take_back_expired(&self, now: DateTime<Utc>) -> Result<Vec<TakenBack>> {
+        let failure = Failure {
+            code: "interrupted".to_owned(),
+            sentence: "The server stopped in the middle of this job.".to_owned(),
+            hint: Some("Send the request again.".to_owned()),
+        };
+        in_write!(self, tx => {
+            let mut taken = Vec::new();
+            for (id, kind, attempt, state) in tx.take_back_expired(&failure, now).await? {
+                let job = JobId(id);
+                let state: JobState = from_word(state)?;
+                match state {
+                    JobState::Queued => tx.requeue(job).await?,
+                    _ => tx.settle(job, state, Some(&failure.sentence), now).await?,
+                }
+                taken.push(TakenBack { job, kind: from_word(kind)?, attempt: small(attempt), state });
+            }
+            taken
+        })
+    }
+
+    /// At a node's start: jobs whose passcode only its former process knew end failed.
+    pub async fn fail_held_by(&self, node: Uuid, now: DateTime<Utc>) -> Result<Vec<JobId>> {
+        let failure = Failure {
+            code: "passcode_not_kept".to_owned(),
+            sentence: "The passcode is not kept; send the request again.".to_owned(),
+            hint: Some("The server was restarted before the job was done.".to_owned()),
+        };
+        in_write!(self, tx => {
+            let mut failed = Vec::new();
+            for id in tx.fail_held_by(node, &failure, now).await? {
+                tx.settle(JobId(id), JobState::Failed, Some(&failure.sentence), now).await?;
+                failed.push(JobId(id));
+            }
+            failed
+        })
+    }
+}
+
+type TakenBackRow = (Uuid, String, i64, String);
+
+#[duplicate_item(Tx; [SqliteTx]; [PostgresTx])]
+impl Tx {
+    /// The job's backup, within `Some` when the run had its job.
+    #[allow(clippy::option_option)]
+    async fn end_run(
+        &mut self,
+        run: Run,
+        state: JobState,
+        failure: Option<&Failure>,
+        now: DateTime<Utc>,
+    ) -> Sql<Option<Option<Uuid>>> {
+        Ok(sqlx::query_scalar(
+            "UPDATE jobs SET state = $3, failure = $4, percent = CASE WHEN $5 THEN 100 ELSE percent END,
+                 lease_owner = NULL, lease_until = NULL, held_by = NULL, estimated_end = NULL, updated_at = $6,
+                 finished_at = $6
+             WHERE id = $1 AND attempt = $2 AND state = 'running' RETURNING backup_id",
+        )
+        .bind(run.job.0)
+        .bind(i64::from(run.attempt))
+        .bind(word(&state)?)
+        .bind(failure.map(json).transpose()?)
+        .bind(state == JobState::Succeeded)
+        .bind(now)
+        .fetch_optional(&mut *self.0)
+        .await?)
+    }
+
+    /// Parts of the backup that this job makes which are not there.
+    async fn unfinished_parts(&mut self, job: JobId) -> Sql<i64> {
+        Ok(sqlx::query_scalar(
+            "SELECT count(*) FROM parts p JOIN backups b ON b.id = p.backup_id
+             WHERE b.job_id = $1 AND p.state <> 'succeeded'",
+        )
+        .bind(job.0)
+        .fetch_one(&mut *self.0)
+        .await?)
+    }
+
+    /// After a job's end: what it needed is free, and its backup, with those parts that are not over, ends like it.
+    pub(super) async fn settle(
+        &mut self,
+        job: JobId,
+        state: JobState,
+        sentence: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Sql<()> {
+        sqlx::query("DELETE FROM job_scopes WHERE job_id = $1").bind(job.0).execute(&mut *self.0).await?;
+        let state = word(&state)?;
+        let sentence = sentence.map(printable);
+        sqlx::query(
+            "UPDATE parts SET state = $2, error = COALESCE($3, error), finished_at = $4
+             WHERE state IN ('queued', 'running') AND backup_id IN (SELECT id FROM backups WHERE job_id = $1)",
+        )
+        .bind(job.0)
+        .bind(&state)
+        .bind(&sentence)
+        .bind(now)
+        .execute(&mut *self.0)
+        .await?;
+        sqlx::query(
+            "UPDATE backups SET state = $2, error = $3, finished_at = $4
+             WHERE job_id = $1 AND state IN ('queued', 'running')",
+        )
+        .bind(job.0)
+        .bind(&state)
+        .bind(&sentence)
+        .bind(now)
+        .execute(&mut *self.0)
+        .await?;
+        Ok(())
+    }
+
+    /// After a job's return to the queue: what it needed is free, and its backup waits with it. Parts that are done stay so.
+    async fn requeue(&mut self, job: JobId) -> Sql<()> {
+        sqlx::query("UPDATE job_scopes SET running = FALSE WHERE job_id = $1")
+            .bind(job.0)
+            .execute(&mut *self.0)
+            .await?;
+        sqlx::query(
+            "UPDATE parts SET state = 'queued', error = NULL, started_at = NULL, finished_at = NULL
+             WHERE state IN ('running', 'failed') AND backup_id IN (SELECT id FROM backups WHERE job_id = $1)",
+        )
+        .bind(job.0)
+        .execute(&mut *self.0)
+        .await?;
+        sqlx::query("UPDATE backups SET state = 'queued' WHERE job_id = $1 AND state = 'running'")
+            .bind(job.0)
+            .execute(&mut *self.0)
+            .await?;
+        Ok(())
+    }
+
+    async fn hand_back(&mut self, run: Run, back: &HandBack, now: DateTime<Utc>) -> Sql<bool> {
+        let HandBack { not_before, counts } = back;
+        let changed = sqlx::query(
+            "UPDATE jobs SET state = $3, not_before = $4, retries = retries + $5, lease_owner = NULL,
+                 lease_until = NULL, updated_at = $6
+             WHERE id = $1 AND attempt = $2 AND state = 'running'",
+        )
+        .bind(run.job.0)
+        .bind(i64::from(run.attempt))
+        .bind(word(&transition(JobState::Running, JobEvent::Requeued)?)?)
+        .bind(not_before)
+        .bind(i64::from(*counts))
+        .bind(now)
+        .execute(&mut *self.0)
+        .await?;
+        Ok(changed.rows_affected() == 1)
+    }
+
+    async fn take_back_expired(&mut self, failure: &Failure, now: DateTime<Utc>) -> Sql<Vec<TakenBackRow>> {
+        Ok(sqlx::query_as(
+            "UPDATE jobs SET
+                 state = CASE WHEN cancel_requested THEN 'cancelled'
+                              WHEN retries < retry_limit AND held_by IS NULL THEN 'queued' ELSE 'failed' END,
+                 failure = CASE WHEN cancel_requested OR (retries < retry_limit AND held_by IS NULL) THEN NULL
+                                ELSE $2 END,
+                 finished_at = CASE WHEN NOT cancel_requested AND retries < retry_limit AND held_by IS NULL THEN NULL
+                                    ELSE $1 END,
+                 retries = retries + 1, lease_owner = NULL, lease_until = NULL, held_by = NULL, updated_at = $1
+             WHERE state = 'running' AND lease_until < $1
+               AND id IN (SELECT id FROM jobs WHERE state = 'running' AND lease_until < $1 ORDER BY lease_until LIMIT $3)
+             RETURNING id, kind, attempt, state",
+        )
+        .bind(now)
+        .bind(json(failure)?)
+        .bind(TAKEN_BACK_AT_ONCE)
+        .fetch_all(&mut *self.0)
+        .await?)
+    }
+
+    async fn fail_held_by(&mut self, node: Uuid, failure: &Failure, now: DateTime<Utc>) -> Sql<Vec<Uuid>> {
+        Ok(sqlx::query_scalar(
+            "UPDATE jobs SET state = 'failed', failure = $2, held_by = NULL, lease_owner = NULL, lease_until = NULL,
+                 updated_at = $3, finished_at = $3
+             WHERE held_by = $1 AND state IN ('queued', 'running') RETURNING id",
+        )
+        .bind(node)
+        .bind(json(failure)?)
+        .bind(now)
+        .fetch_all(&mut *self.0)
+        .await?)
+    }
+}

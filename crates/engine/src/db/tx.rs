@@ -1,0 +1,98 @@
+//! Transactions on either database, and the macros that run one method's statements on the one that is there.
+//!
+//! Statements are methods of `SqliteTx` and `PostgresTx`, written once and stamped for both by `duplicate_item`; the files of the
+//! nouns hold them. A method of [`super::Database`] puts them together in one transaction.
+
+use duplicate::duplicate_item;
+use sqlx::{Pool, Postgres, Sqlite, Transaction};
+
+use super::failure::Sql;
+
+/// One writer (SQLite has no more) and several readers that never wait for it.
+pub(super) struct SqlitePools {
+    pub writer: Pool<Sqlite>,
+    pub readers: Pool<Sqlite>,
+}
+
+pub(super) struct PostgresPool {
+    pub pool: Pool<Postgres>,
+}
+
+pub(super) struct SqliteTx(pub Transaction<'static, Sqlite>);
+pub(super) struct PostgresTx(pub Transaction<'static, Postgres>);
+
+impl SqliteTx {
+    pub async fn begin_read(pools: &SqlitePools) -> Sql<Self> {
+        Ok(Self(pools.readers.begin().await?))
+    }
+
+    /// Takes the write lock at once: a transaction that reads first and then wants to write could not wait for it.
+    pub async fn begin_write(pools: &SqlitePools) -> Sql<Self> {
+        Ok(Self(pools.writer.begin_with("BEGIN IMMEDIATE").await?))
+    }
+
+    /// The write lock is exclusive anyway.
+    pub async fn one_at_a_time(&mut self) -> Sql<()> {
+        Ok(())
+    }
+}
+
+/// Key of the advisory lock under which resources are given to jobs: `trivault` in ASCII.
+const CLAIM_LOCK: i64 = 0x7472_6976_6175_6c74;
+
+impl PostgresTx {
+    /// All statements see one state.
+    pub async fn begin_read(pool: &PostgresPool) -> Sql<Self> {
+        Ok(Self(pool.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?))
+    }
+
+    pub async fn begin_write(pool: &PostgresPool) -> Sql<Self> {
+        Ok(Self(pool.pool.begin().await?))
+    }
+
+    /// Until this transaction ends, no other one passes here: two nodes can look for conflicting jobs at the same instant, and
+    /// neither would see what the other is about to do.
+    pub async fn one_at_a_time(&mut self) -> Sql<()> {
+        sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(CLAIM_LOCK).execute(&mut *self.0).await?;
+        Ok(())
+    }
+}
+
+#[duplicate_item(Tx; [SqliteTx]; [PostgresTx])]
+impl Tx {
+    pub async fn commit(self) -> Sql<()> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+/// Runs the block with a read transaction; the block's value is the answer.
+macro_rules! in_read {
+    ($database:expr, $tx:ident => $block:block) => {
+        in_read!(@run $database, begin_read, $tx => $block)
+    };
+    (@run $database:expr, $begin:ident, $tx:ident => $block:block) => {
+        match &*$database.pools {
+            $crate::db::Pools::Sqlite(pools) => {
+                let mut $tx = $crate::db::tx::SqliteTx::$begin(pools).await?;
+                let answer = $block;
+                $tx.commit().await?;
+                Ok(answer)
+            }
+            $crate::db::Pools::Postgres(pool) => {
+                let mut $tx = $crate::db::tx::PostgresTx::$begin(pool).await?;
+                let answer = $block;
+                $tx.commit().await?;
+                Ok(answer)
+            }
+        }
+    };
+}
+
+/// Runs the block with a write transaction that is committed at its end. Leaving it early, with an error or an answer, undoes it.
+macro_rules! in_write {
+    ($database:expr, $tx:ident => $block:block) => {
+        in_read!(@run $database, begin_write, $tx => $block)
+    };
+}
+
+pub(super) use {in_read, in_write};
