@@ -143,7 +143,9 @@ fn a_download_is_opened_by_stock_programs_and_is_the_database() {
 fn a_database_past_the_lock_page_at_one_gib_is_captured_whole() {
     // Sparse: a small database whose header is made to say that it has pages beyond 1 GiB. Nothing but a checker of the
     // free list would mind, and reading holes is cheap.
-    let database = Database::new("PRAGMA page_size = 65536; CREATE TABLE t(a); INSERT INTO t VALUES(randomblob(99));");
+    let database = Database::new(
+        "PRAGMA page_size = 65536; PRAGMA journal_mode = WAL; CREATE TABLE t(a); INSERT INTO t VALUES(randomblob(99));",
+    );
     let pages: u32 = (1 << 30) / 65536 + 2;
     let file = fs::OpenOptions::new().write(true).open(&database.path).unwrap();
     file.set_len(u64::from(pages) * 65536).unwrap();

@@ -10,6 +10,7 @@ use super::{
     census::Census,
     connection::{beside, open_live, open_unread, require_page_table},
     errors::explain,
+    rehearsal,
     schema::{self, Object, TableType},
 };
 use crate::{
@@ -41,11 +42,17 @@ struct Snapshot {
 }
 
 pub(super) fn capture(path: &Path, sink: &dyn CaptureSink) -> Result<CaptureManifest> {
+    capture_with(path, sink, rehearsal::SHORTEST_BYTES)
+}
+
+/// `rehearse_from`: the length from which on a database with a rollback journal is read twice, bytes.
+pub(super) fn capture_with(path: &Path, sink: &dyn CaptureSink, rehearse_from: u64) -> Result<CaptureManifest> {
     if sink.is_cancelled() {
         return Err(SourceError::cancelled());
     }
     let connection = open_live(path)?;
     require_page_table(&connection)?;
+    rehearsal::rehearse(&connection, path, sink, rehearse_from)?;
     let snapshot = Snapshot::begin(&connection).map_err(|error| explain(path, error))?;
     let is_wal = snapshot.journal_mode == "wal";
     let wal_before = length(&beside(path, "-wal"));

@@ -17,6 +17,7 @@ mod errors;
 mod filter;
 mod merge;
 mod probe;
+mod rehearsal;
 mod restore;
 mod schema;
 
