@@ -441,7 +441,13 @@ def tree_of_wrong_types(out):
 @scenario
 def subtree_missing(out):
     b = Builder(out)
-    b.finish(nodes=[file_node("dump.sql", b.chunks), node("folder", "dir", subtree=sha(b"nowhere").hex()), node("folder2", "dir")])
+    b.finish(nodes=[file_node("dump.sql", b.chunks), node("folder", "dir", subtree=sha(b"nowhere").hex())])
+
+
+@scenario
+def folder_without_tree(out):
+    b = Builder(out)
+    b.finish(nodes=[file_node("dump.sql", b.chunks), node("folder", "dir")])
 
 
 @scenario

@@ -31,6 +31,7 @@ fn a_store_whose_disk_is_not_mounted_is_unavailable_and_not_empty() {
         vault.read(FileKind::Config, "").unwrap_err(),
         vault.write(FileKind::Pack, &name, b"x").unwrap_err(),
         vault.remove(FileKind::Pack, &name).unwrap_err(),
+        vault.sweep().unwrap_err(),
     ] {
         assert_told(&error, VaultErrorKind::StoreUnavailable, &[&shown, "not there"]);
     }
@@ -108,7 +109,7 @@ fn what_a_crashed_writer_left_is_swept_after_a_day_and_not_listed_before() {
     assert!(vault.list(FileKind::Pack).unwrap().is_empty() && vault.list(FileKind::Index).unwrap().is_empty());
     let day_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 3600);
     fs::File::open(&old).unwrap().set_modified(day_ago).unwrap();
-    vault.prepare().unwrap();
+    vault.sweep().unwrap();
     assert!(!old.exists() && fresh.exists());
 }
 

@@ -124,7 +124,7 @@ impl LocalBackend {
         Ok(())
     }
 
-    fn sweep(&self, before: SystemTime) -> usize {
+    fn sweep_before(&self, before: SystemTime) -> usize {
         let packs = (0..=u8::MAX).map(|first_byte| self.root.join(pack_directory(first_byte)));
         let others = FileKind::ALL.into_iter().map(|kind| self.root.join(kind.directory()));
         packs.chain(others).map(|directory| sweep_temporaries(&directory, before)).sum()
@@ -199,8 +199,14 @@ impl Backend for LocalBackend {
     }
 
     fn prepare(&self) -> Result<()> {
-        self.make_layout().map_err(|error| from_io(&self.location, "making the vault's folders", error))?;
-        let swept = self.sweep(SystemTime::now() - TEMPORARY_MAX_AGE);
+        self.make_layout().map_err(|error| from_io(&self.location, "making the vault's folders", error))
+    }
+
+    fn sweep(&self) -> Result<()> {
+        if !self.root.is_dir() {
+            return Err(folder_missing(&self.location));
+        }
+        let swept = self.sweep_before(SystemTime::now() - TEMPORARY_MAX_AGE);
         if swept > 0 {
             tracing::info!(vault.location = %self.location, files = swept, "removed temporary files of a crashed writer");
         }

@@ -132,8 +132,13 @@ pub trait Backend: Send + Sync + Debug {
     /// Removes a file; one that is not there is a success.
     fn remove(&self, kind: FileKind, name: &str) -> Result<()>;
 
-    /// Makes what the layout needs and sweeps what crashed writers left behind. For a new vault, and at the start of each writer.
+    /// Makes the folders that the layout needs, the vault's own included. Only for a new vault: where one is expected and missing, a disk
+    /// may not be mounted.
     fn prepare(&self) -> Result<()>;
+
+    /// Removes temporary files that crashed writers left more than a day ago; fails when the vault's folder is not there. For the start of
+    /// each writer.
+    fn sweep(&self) -> Result<()>;
 
     /// Asks the machine to forget its cached copy of a file, so that the next read comes from the store. Advice only.
     fn discard_cache(&self, kind: FileKind, name: &str);

@@ -211,8 +211,13 @@ impl Backend for ObjectBackend {
         self.objects.delete(&kind.path(name)?)
     }
 
-    /// Prefixes need not be made, and an unfinished PUT leaves nothing.
+    /// Prefixes need not be made.
     fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// An unfinished PUT leaves nothing.
+    fn sweep(&self) -> Result<()> {
         Ok(())
     }
 
