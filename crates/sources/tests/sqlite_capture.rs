@@ -89,6 +89,16 @@ fn the_inventory_counts_what_a_query_counts() {
 }
 
 #[test]
+fn a_schema_with_text_that_is_not_utf_8_is_captured() {
+    let database = Database::new("CREATE TABLE latin(a DEFAULT '~~'); INSERT INTO latin DEFAULT VALUES;");
+    let mut bytes = fs::read(&database.path).unwrap();
+    let at = bytes.windows(2).position(|pair| pair == b"~~").unwrap();
+    bytes[at..at + 2].copy_from_slice(b"\xe9\xe8");
+    fs::write(&database.path, bytes).unwrap();
+    every_promise_holds(&database);
+}
+
+#[test]
 fn the_manifest_names_versions_and_mode() {
     use std::os::unix::fs::PermissionsExt;
     let database = Database::new("PRAGMA journal_mode = WAL; PRAGMA user_version = 7; CREATE TABLE t(a);");

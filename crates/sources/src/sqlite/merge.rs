@@ -59,6 +59,8 @@ pub(super) struct Merge<'a> {
     /// Rows that differ are overwritten; else they stay.
     pub update: bool,
     pub report: Report<'a>,
+    /// Bytes of the copy, which progress has counted already.
+    pub copied: u64,
 }
 
 /// A merge at work.
@@ -106,7 +108,7 @@ impl Merge<'_> {
             existing: existing.into_iter().map(|table| (table.name.to_ascii_lowercase(), table)).collect(),
             objects: schema::objects(connection, PART).map_err(sqlite)?,
         };
-        let mut progress = Progress::default();
+        let mut progress = Progress { bytes_read: self.copied, bytes_total: Some(self.copied), ..Progress::default() };
         let mut external = Vec::new();
         for table in schema::tables(connection, PART).map_err(sqlite)? {
             if self.report.is_cancelled() {

@@ -1,6 +1,6 @@
 //! What a database holds: tables with their columns, and everything that hangs on them.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row, types::ValueRef};
 
 /// A row of `sqlite_schema`.
 #[derive(Clone, Debug)]
@@ -48,11 +48,11 @@ pub(super) fn objects(connection: &Connection, schema: &str) -> rusqlite::Result
     let mut statement = connection.prepare(&sql)?;
     let rows = statement.query_map([], |row| {
         Ok(Object {
-            object_type: row.get(0)?,
-            name: row.get(1)?,
-            table: row.get(2)?,
+            object_type: text(row, 0)?,
+            name: text(row, 1)?,
+            table: text(row, 2)?,
             root: row.get::<_, Option<u32>>(3)?.unwrap_or(0),
-            sql: row.get(4)?,
+            sql: if row.get_ref(4)? == ValueRef::Null { None } else { Some(text(row, 4)?) },
         })
     })?;
     rows.collect()
@@ -65,13 +65,13 @@ pub(super) fn tables(connection: &Connection, schema: &str) -> rusqlite::Result<
          ORDER BY name",
     )?;
     let rows = statement.query_map([schema], |row| {
-        let table_type = match row.get::<_, String>(1)?.as_str() {
+        let table_type = match text(row, 1)?.as_str() {
             "virtual" => TableType::Virtual,
             "shadow" => TableType::Shadow,
             "view" => TableType::View,
             _ => TableType::Table,
         };
-        Ok(Table { name: row.get(0)?, table_type, without_rowid: row.get(2)? })
+        Ok(Table { name: text(row, 0)?, table_type, without_rowid: row.get(2)? })
     })?;
     rows.collect()
 }
@@ -79,9 +79,17 @@ pub(super) fn tables(connection: &Connection, schema: &str) -> rusqlite::Result<
 pub(super) fn columns(connection: &Connection, schema: &str, table: &str) -> rusqlite::Result<Vec<Column>> {
     let mut statement = connection.prepare("SELECT name, pk, hidden FROM pragma_table_xinfo(?1, ?2) ORDER BY cid")?;
     let rows = statement.query_map([table, schema], |row| {
-        Ok(Column { name: row.get(0)?, key: row.get(1)?, computed: row.get::<_, i64>(2)? != 0 })
+        Ok(Column { name: text(row, 0)?, key: row.get(1)?, computed: row.get::<_, i64>(2)? != 0 })
     })?;
     rows.collect()
+}
+
+/// Text that old programs may have written in another encoding: no reason to fail a backup.
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => String::new(),
+    })
 }
 
 /// An identifier as SQL, whatever it holds.

@@ -141,5 +141,5 @@ fn run_merge(
     before_commit: &dyn Fn() -> Result<()>,
 ) -> Result<u64> {
     let update = plan.request.conflict == Conflict::UpdateDiffering;
-    Merge { part: from, target, filter, update, report }.run(before_commit)
+    Merge { part: from, target, filter, update, report, copied: plan.bytes }.run(before_commit)
 }
