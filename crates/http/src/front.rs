@@ -34,6 +34,24 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone)]
 struct Owner(Arc<dyn Dialect>);
 
+/// The path that was sent, kept in the extensions when the request is routed by another one.
+struct SentPath(String);
+
+/// The raw path as the client sent it, before [`Dialect::canonical_path`].
+pub fn sent_path(request: &HttpRequest) -> String {
+    let kept = request.extensions().get::<SentPath>().map(|sent| sent.0.clone());
+    kept.unwrap_or_else(|| request.uri().path().to_owned())
+}
+
+/// Whether a host name or address (without port) means this server: loopback, the address the connection arrived at, the
+/// public URL's or an allowed one.
+pub fn is_this_server(request: &HttpRequest, host: &str) -> bool {
+    let Some(shared) = Shared::of(request) else { return false };
+    let local = request.conn_data::<ArrivedAt>().map(|arrived| arrived.0);
+    Authority::parse(host)
+        .is_some_and(|it| is_own_host(&it.host, local, shared.public_url.as_ref(), &shared.allowed_hosts))
+}
+
 /// The address at which a connection arrived, kept with the connection.
 pub(crate) struct ArrivedAt(pub std::net::IpAddr);
 
@@ -112,6 +130,8 @@ async fn pass(
         return Ok(request.into_response(response));
     };
     if let Some(path) = owner.canonical_path(request.uri().path()) {
+        let sent = request.uri().path().to_owned();
+        request.extensions_mut().insert(SentPath(sent));
         route_as(&mut request, &path);
     }
     let gate = tokio::time::timeout(shared.limits.handler_time, owner.gate(request.request())).await;

@@ -25,8 +25,11 @@ pub use base_url::BaseUrl;
 pub use body::RawBody;
 pub use caller::{RequestId, caller, client_address, request_id};
 pub use dialect::{Dialect, GateFuture, Refusal};
+pub use front::{is_this_server, sent_path};
 pub use network::Network;
 pub use options::{DialectSelection, Limits, Listener, ServerOptions, TlsFiles};
 pub use ownership::{Conflict, Ownership};
 pub use routes::{Route, register};
 pub use server::{Running, Server, StartError};
+/// Text that is wiped after use and never printed; for wire types, which do not know the engine.
+pub use trivault_engine::SecretText as Secret;

@@ -1,0 +1,44 @@
+//! `COVERAGE.md`, the OpenAPI document and the routes say the same.
+
+use std::collections::BTreeSet;
+
+use chrono_tz::Tz;
+use trivault_dialect_couchbase::{Couchbase, routes};
+use trivault_http::Dialect;
+
+type Call = (String, String);
+
+fn documented(state: &str) -> BTreeSet<Call> {
+    include_str!("../COVERAGE.md")
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let is_row = cells.len() > 4 && cells[2].starts_with('/') && cells[3] == state;
+            is_row.then(|| (cells[1].to_owned(), cells[2].to_owned()))
+        })
+        .collect()
+}
+
+fn of_document() -> BTreeSet<Call> {
+    let document = serde_json::to_value(Couchbase::new(Tz::UTC).openapi()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let calls = paths.iter().flat_map(|(path, methods)| {
+        methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()))
+    });
+    calls.collect()
+}
+
+#[test]
+fn what_is_implemented_is_what_the_openapi_document_describes() {
+    assert_eq!(documented("implemented"), of_document());
+}
+
+#[test]
+fn every_route_is_in_the_table_and_every_line_of_the_table_has_a_route() {
+    let mut routes: BTreeSet<Call> =
+        routes::table().into_iter().map(|route| (route.method.to_string(), route.path)).collect();
+    // One call under two patterns: `active` is one of the states.
+    assert!(routes.remove(&("GET".to_owned(), "/api/v1/cluster/self/repository/active/{id}".to_owned())));
+    let documented: BTreeSet<Call> = documented("implemented").union(&documented("refused")).cloned().collect();
+    assert_eq!(documented, routes);
+}
