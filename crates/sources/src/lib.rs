@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod contract;
+pub mod directory;
 pub mod error;
 pub mod live_files;
 pub mod open;

@@ -1,9 +1,9 @@
 //! From a configuration to a driver.
 
-use crate::{ErrorKind, Result, SourceConfig, SourceDriver, SourceError, sqlite};
+use crate::{ErrorKind, Result, SourceConfig, SourceDriver, SourceError, directory, sqlite};
 
 /// The kinds of source that this build knows, in the order in which a person should read them.
-pub const KINDS: [&str; 1] = [sqlite::KIND];
+pub const KINDS: [&str; 2] = [sqlite::KIND, directory::KIND];
 
 /// Binds a driver to a configured place. Nothing is touched: whether the place is there is for
 /// [`SourceDriver::probe`] to say.
@@ -14,6 +14,7 @@ pub const KINDS: [&str; 1] = [sqlite::KIND];
 pub fn open(config: &SourceConfig) -> Result<Box<dyn SourceDriver>> {
     match config.kind.as_str() {
         sqlite::KIND => Ok(Box::new(sqlite::SqliteSource::new(config)?)),
+        directory::KIND => Ok(Box::new(directory::DirectorySource::new(config)?)),
         unknown => {
             Err(SourceError::new(ErrorKind::Unsupported, format!("There is no kind of source called `{unknown}`."))
                 .hint(format!("Known kinds are: {}.", KINDS.join(", "))))
