@@ -1,0 +1,15 @@
+//! Directories: captured, downloaded, restored and compared byte by byte with all their metadata.
+
+#![allow(clippy::unwrap_used)]
+
+mod capture;
+mod changing;
+mod crashes;
+mod download;
+mod merge;
+mod refusals;
+mod restore;
+mod reuse;
+mod speed;
+mod support;
+mod unprivileged;
