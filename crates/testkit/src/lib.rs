@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod postgres;
 pub mod require;
 pub mod restic;
 pub mod s3;
