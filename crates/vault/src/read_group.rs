@@ -69,8 +69,11 @@ fn requests(wanted: &[Location]) -> impl Iterator<Item = &[Location]> {
         let mut end = first.blob.offset.saturating_add(first.blob.length);
         let mut count = 1;
         for next in &rest[1..] {
+            if next.pack != first.pack {
+                break;
+            }
             let reach = u64::from(next.blob.offset) + u64::from(next.blob.length) - u64::from(first.blob.offset);
-            if next.pack != first.pack || next.blob.offset > end.saturating_add(MAX_GAP) || reach > MAX_REQUEST {
+            if next.blob.offset > end.saturating_add(MAX_GAP) || reach > MAX_REQUEST {
                 break;
             }
             end = end.max(next.blob.offset.saturating_add(next.blob.length));

@@ -20,12 +20,15 @@ const KEPT_DIRECTORIES: usize = 16;
 /// Nodes in kept directories; the newest directory is kept whatever its size.
 const KEPT_NODES: usize = 100_000;
 
+/// Parsed directories, newest last.
+type KeptDirectories = VecDeque<(Id, Arc<Vec<Node>>)>;
+
 /// Reads one snapshot's tree. Every blob is checked against its MAC and its SHA-256. Clones share their cache.
 #[derive(Clone)]
 pub struct TreeReader {
     core: Arc<Core>,
     root: Id,
-    kept: Arc<Mutex<VecDeque<(Id, Arc<Vec<Node>>)>>>,
+    kept: Arc<Mutex<KeptDirectories>>,
 }
 
 impl TreeReader {

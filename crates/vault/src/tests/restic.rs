@@ -40,6 +40,7 @@ fn stock_restic_checks_and_restores_what_we_wrote() {
     assert_eq!(std::fs::read_link(target.join("data/link")).unwrap(), Path::new("dump.sql"));
     let odd: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"name\xff");
     assert_eq!(std::fs::read(target.join("data").join(odd)).unwrap(), b"odd");
+    assert!(files_below(&scene.path()).iter().all(|path| !path.file_name().unwrap().to_string_lossy().contains("tmp")));
 }
 
 #[test]
