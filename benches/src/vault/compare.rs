@@ -78,9 +78,10 @@ impl Plan {
     }
 
     fn one(&self, side: Side, subject: &Subject<'_>, runs: &mut Runs) -> Result<(), Box<dyn Error>> {
-        let vault = self.work.join(format!("vault-{side:?}"));
-        let target = self.work.join("restored");
-        self.clean(&vault, &target)?;
+        let folder = self.work.join(format!("{}-{side:?}-{}", subject.name, runs.backup.len()));
+        clean(&folder)?;
+        fs::create_dir_all(&folder)?;
+        let (vault, target) = (folder.join("vault"), folder.join("restored"));
         match side {
             Side::Ours => run(&ours(&[&"init", &vault])?, None, &self.report())?,
             Side::Restic => run(&peer::init(&vault), None, &self.report())?,
@@ -110,16 +111,8 @@ impl Plan {
             run(&peer::check(&vault), None, &self.report())?;
             eprintln!("  restic check --read-data of ours: no errors");
         }
-        self.clean(&vault, &target)
-    }
-
-    fn clean(&self, vault: &Path, target: &Path) -> Result<(), Box<dyn Error>> {
-        for folder in [vault, target, &vault.with_extension("restic-cache"), &vault.with_extension("index-cache")] {
-            if folder.exists() {
-                fs::remove_dir_all(folder)?;
-            }
-        }
-        Ok(())
+        // An ext4 without a journal slows the making of files down for minutes after many were removed: trees stay until the end.
+        if subject.first.is_dir() { Ok(()) } else { clean(&folder) }
     }
 
     fn compare(&self, subject: &Subject<'_>, input_bytes: u64) -> Result<(), Box<dyn Error>> {
@@ -159,7 +152,13 @@ impl Plan {
     pub fn tree(&self) -> Result<(), Box<dyn Error>> {
         let folder = self.make_tree()?;
         let bytes = folder_bytes(&folder)?;
-        self.compare(&Subject { name: "tree", first: &folder, second: None }, bytes)
+        self.compare(&Subject { name: "tree", first: &folder, second: None }, bytes)?;
+        for side in [Side::Ours, Side::Restic] {
+            for number in 0..self.pairs {
+                clean(&self.work.join(format!("tree-{side:?}-{number}")))?;
+            }
+        }
+        Ok(())
     }
 
     fn make_tree(&self) -> Result<PathBuf, Box<dyn Error>> {
@@ -174,9 +173,10 @@ impl Plan {
     pub fn memory(&self) -> Result<(), Box<dyn Error>> {
         let (dump, folder) = (self.work.join("dump-1.sql"), self.make_tree()?);
         crate::inputs::dump(&dump, self.stream_bytes, 0)?;
-        let vault = self.work.join("vault-both");
-        let target = self.work.join("restored");
-        self.clean(&vault, &target)?;
+        let both = self.work.join("both");
+        clean(&both)?;
+        fs::create_dir_all(&both)?;
+        let vault = both.join("vault");
         run(&ours(&[&"init", &vault])?, None, &self.report())?;
         let cost = run(&ours(&[&"backup-both", &vault, &dump, &folder])?, None, &self.report())?;
         println!(
@@ -184,8 +184,15 @@ impl Plan {
             cost.peak_rss >> 20
         );
         run(&peer::check(&vault), None, &self.report())?;
-        self.clean(&vault, &target)
+        clean(&both)
     }
+}
+
+fn clean(folder: &Path) -> Result<(), Box<dyn Error>> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    Ok(())
 }
 
 /// Waits for what earlier runs left to be written, so that it does not count for the next.
