@@ -1,0 +1,270 @@
+//! From rows to opened stores and vaults. Everything here blocks.
+//!
+//! A vault is opened once in a process: its writer, its index and the set of blobs on their way are shared by all jobs
+//! (DESIGN section 5). Vaults of passcodes are forgotten some minutes after their last use.
+
+pub(crate) mod catalogue;
+pub(crate) mod nesting;
+pub(crate) mod passcodes;
+pub(crate) mod state_file;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use trivault_vault::{
+    Kdf, MemoryBudget, Password, Vault, VaultErrorKind, VaultOptions,
+    backend::{LocalRoot, ObjectRoot, PASSCODE_VAULTS, S3Credentials, S3Location, StoreRoot},
+};
+use zeroize::{Zeroize, Zeroizing};
+
+use self::{passcodes::Locators, state_file::purpose};
+use crate::{
+    db::{StoreRow, VaultRow},
+    domain::{Error, ErrorCode, Result, SecretText, Store, StoreCredentials, StoreId, StoreLocation, VaultId},
+    failure::from_vault,
+    secrets::{ServerKey, random_hex},
+};
+
+/// How long an opened passcode vault stays in memory after its last use.
+const PASSCODE_VAULT_KEPT: Duration = Duration::from_secs(600);
+/// Randomness in the name of a passcode vault's folder, bytes.
+const FOLDER_BYTES: usize = 16;
+
+/// What all vaults of the process share.
+pub(crate) struct Storage {
+    pub(crate) locators: Locators,
+    key: ServerKey,
+    options: VaultOptions,
+    opened: Mutex<HashMap<VaultId, Opened>>,
+    /// Opening costs a key derivation; two jobs must not open one vault twice.
+    opening: Mutex<()>,
+}
+
+struct Opened {
+    vault: Vault,
+    /// `None` for server vaults, which stay.
+    last_use: Option<Instant>,
+}
+
+/// Settings of [`Storage`].
+pub(crate) struct StorageOptions {
+    pub(crate) memory_budget: u64,
+    pub(crate) zstd_level: i32,
+    pub(crate) cache_directory: PathBuf,
+    /// `trivault-<installation>`
+    pub(crate) lock_host: String,
+    /// The node.
+    pub(crate) lock_user: String,
+    /// Threads of each vault that compress and seal.
+    pub(crate) threads: usize,
+}
+
+/// Credentials of a store as they are sealed.
+#[derive(Serialize, Deserialize)]
+struct SealedCredentials {
+    access_key: String,
+    secret_key: String,
+    session_token: Option<String>,
+}
+
+impl Drop for SealedCredentials {
+    fn drop(&mut self) {
+        self.secret_key.zeroize();
+        self.session_token.zeroize();
+    }
+}
+
+impl Storage {
+    pub(crate) fn new(key: ServerKey, options: StorageOptions) -> Result<Self> {
+        let StorageOptions { memory_budget, zstd_level, cache_directory, lock_host, lock_user, threads } = options;
+        let options = VaultOptions {
+            budget: MemoryBudget::new(memory_budget),
+            zstd_level,
+            cache_directory: Some(cache_directory),
+            lock_host,
+            lock_user,
+            workers: threads,
+        };
+        Ok(Self { locators: Locators::new()?, key, options, opened: Mutex::default(), opening: Mutex::default() })
+    }
+
+    pub(crate) fn seal_credentials(&self, store: StoreId, credentials: &StoreCredentials) -> Result<Vec<u8>> {
+        let StoreCredentials { access_key, secret_key, session_token } = credentials;
+        let plain = SealedCredentials {
+            access_key: access_key.clone(),
+            secret_key: secret_key.expose().to_owned(),
+            session_token: session_token.as_ref().map(|token| token.expose().to_owned()),
+        };
+        let json = Zeroizing::new(
+            serde_json::to_vec(&plain)
+                .map_err(|error| Error::internal("Credentials could not be sealed.").because(error))?,
+        );
+        self.key.seal(&credentials_purpose(store), &json)
+    }
+
+    /// The place of a store. Nothing is touched yet.
+    pub(crate) fn root(&self, store: &Store, sealed_credentials: Option<&[u8]>) -> Result<Arc<dyn StoreRoot>> {
+        Ok(match &store.location {
+            StoreLocation::Local { path } => Arc::new(LocalRoot::new(path).map_err(from_vault)?),
+            StoreLocation::S3 { bucket, prefix, region, endpoint, path_style, allow_http } => {
+                let credentials =
+                    sealed_credentials.map(|sealed| self.open_credentials(store.id, sealed)).transpose()?;
+                let at = S3Location {
+                    endpoint: endpoint.clone(),
+                    region: region.clone(),
+                    bucket: bucket.clone(),
+                    prefix: prefix.trim_matches('/').to_owned(),
+                    credentials,
+                    allow_http: *allow_http,
+                    virtual_hosted_style: !path_style,
+                };
+                Arc::new(ObjectRoot::connect(&at).map_err(from_vault)?)
+            }
+        })
+    }
+
+    pub(crate) fn root_of(&self, row: &StoreRow) -> Result<Arc<dyn StoreRoot>> {
+        self.root(&row.store, row.sealed_credentials.as_deref())
+    }
+
+    fn open_credentials(&self, store: StoreId, sealed: &[u8]) -> Result<S3Credentials> {
+        let plain = self.key.open(&credentials_purpose(store), sealed)?;
+        let plain: SealedCredentials = serde_json::from_slice(&plain)
+            .map_err(|_| Error::new(ErrorCode::Damaged, "The credentials of a store cannot be read."))?;
+        let credentials = S3Credentials::new(&plain.access_key, &plain.secret_key);
+        Ok(match &plain.session_token {
+            Some(token) => credentials.with_session_token(token),
+            None => credentials,
+        })
+    }
+
+    /// Makes the server vault of a store where there is none, and opens it.
+    pub(crate) fn create_server_vault(&self, root: &dyn StoreRoot, path: &str, password: &SecretText) -> Result<Vault> {
+        let password = Password::new(password.expose().as_bytes());
+        let backend = root.vault(path).map_err(from_vault)?;
+        match Vault::open(Arc::clone(&backend), &password, self.options.clone()) {
+            Err(error) if *error.kind() == VaultErrorKind::NoVault => {
+                Vault::create(backend, &password, Kdf::default(), self.options.clone()).map_err(from_vault)
+            }
+            found => found.map_err(|error| vault_failure(error, path)),
+        }
+    }
+
+    /// The password of a server vault.
+    pub(crate) fn password(&self, row: &VaultRow) -> Result<SecretText> {
+        let sealed = row.sealed_password.as_deref().ok_or_else(|| {
+            Error::new(ErrorCode::PasscodeRequired, "Only its passcode opens this vault; the server does not keep it.")
+        })?;
+        self.key.open_text(&purpose(row.vault.store), sealed)
+    }
+
+    /// A server vault, opened once in the process.
+    pub(crate) fn server_vault(&self, store: &StoreRow, row: &VaultRow) -> Result<Vault> {
+        if let Some(vault) = self.kept(row.vault.id) {
+            return Ok(vault);
+        }
+        let _turn = lock(&self.opening);
+        if let Some(vault) = self.kept(row.vault.id) {
+            return Ok(vault);
+        }
+        let password = Password::new(self.password(row)?.expose().as_bytes());
+        let backend = self.root_of(store)?.vault(&row.vault.path).map_err(from_vault)?;
+        let vault = Vault::open(backend, &password, self.options.clone())
+            .map_err(|error| vault_failure(error, &row.vault.path))?;
+        self.keep(row.vault.id, &vault, None);
+        Ok(vault)
+    }
+
+    /// The vault of a passcode, opened once in the process and kept for some minutes.
+    ///
+    /// # Errors
+    /// `WrongPasscode`.
+    pub(crate) fn passcode_vault(&self, store: &StoreRow, row: &VaultRow, passcode: &SecretText) -> Result<Vault> {
+        // The locator has shown that the passcode is right; whoever comes here without that pays scrypt.
+        let proven = row.locator.as_deref() == Some(self.locators.locate(&store.salt, passcode)?.as_slice());
+        if proven && let Some(vault) = self.kept(row.vault.id) {
+            return Ok(vault);
+        }
+        let _turn = lock(&self.opening);
+        if proven && let Some(vault) = self.kept(row.vault.id) {
+            return Ok(vault);
+        }
+        let password = Password::new(passcode.expose().as_bytes());
+        let backend = self.root_of(store)?.vault(&row.vault.path).map_err(from_vault)?;
+        let vault = Vault::open(backend, &password, self.options.clone()).map_err(|error| {
+            if *error.kind() == VaultErrorKind::WrongPassword {
+                return Error::new(
+                    ErrorCode::WrongPasscode,
+                    "The passcode is not the one that the backup was made with.",
+                );
+            }
+            vault_failure(error, &row.vault.path)
+        })?;
+        self.keep(row.vault.id, &vault, Some(Instant::now()));
+        Ok(vault)
+    }
+
+    /// Makes a vault for a passcode in a folder of its own; answers the folder below the store.
+    pub(crate) fn create_passcode_vault(&self, store: &StoreRow, passcode: &SecretText) -> Result<(String, Vault)> {
+        let path = format!("{PASSCODE_VAULTS}/{}", random_hex(FOLDER_BYTES)?);
+        let backend = self.root_of(store)?.vault(&path).map_err(from_vault)?;
+        let password = Password::new(passcode.expose().as_bytes());
+        let vault = Vault::create(backend, &password, Kdf::default(), self.options.clone()).map_err(from_vault)?;
+        Ok((path, vault))
+    }
+
+    /// Remembers a passcode vault that was just made.
+    pub(crate) fn keep_passcode_vault(&self, id: VaultId, vault: &Vault) {
+        self.keep(id, vault, Some(Instant::now()));
+    }
+
+    /// Lets go of an opened vault, whose folder is about to vanish.
+    pub(crate) fn let_go(&self, id: VaultId) {
+        lock(&self.opened).remove(&id);
+    }
+
+    /// Wipes the keys of passcode vaults that nobody has used for some minutes.
+    pub(crate) fn forget_unused(&self) {
+        lock(&self.opened).retain(|_, opened| opened.last_use.is_none_or(|at| at.elapsed() < PASSCODE_VAULT_KEPT));
+    }
+
+    fn kept(&self, id: VaultId) -> Option<Vault> {
+        let mut opened = lock(&self.opened);
+        let found = opened.get_mut(&id)?;
+        if let Some(last_use) = &mut found.last_use {
+            *last_use = Instant::now();
+        }
+        Some(found.vault.clone())
+    }
+
+    fn keep(&self, id: VaultId, vault: &Vault, last_use: Option<Instant>) {
+        lock(&self.opened).insert(id, Opened { vault: vault.clone(), last_use });
+    }
+}
+
+/// A server vault that does not open is a store that cannot be used; its sentence must not speak of passcodes.
+fn vault_failure(error: trivault_vault::VaultError, path: &str) -> Error {
+    match error.kind() {
+        VaultErrorKind::WrongPassword => Error::new(
+            ErrorCode::StoreUnavailable,
+            format!("The vault {path} does not open with the password that the server keeps."),
+        )
+        .hint("Another installation may have been set up in this store; attach the store again.")
+        .because(error),
+        _ => from_vault(error),
+    }
+}
+
+fn credentials_purpose(store: StoreId) -> String {
+    format!("store-credentials:{store}")
+}
+
+/// A panic elsewhere leaves whole entries behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
