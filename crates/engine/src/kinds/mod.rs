@@ -1,0 +1,56 @@
+//! The kinds of work, one file each: parameters, lock scope, steps, run. Every step can run twice.
+//!
+//! Which kinds may run at the same time follows from their scopes; `docs/locks.md` shows it as a table that a test compares with
+//! the scopes below.
+
+pub(crate) mod backup;
+mod drivers;
+pub(crate) mod forget;
+mod part_capture;
+pub(crate) mod restore;
+mod restore_journal;
+pub(crate) mod restore_part;
+mod vaults;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+pub(crate) use self::{
+    drivers::driver_for,
+    restore_journal::finish_interrupted,
+    vaults::{open_for_reading, reading_vault},
+};
+use crate::{
+    domain::{Error, ErrorCode, JobKind},
+    failure::JobResult,
+    run::RunContext,
+};
+
+/// How an attempt that did not fail ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Done,
+    /// The job's backup is gone from its vaults and leaves the catalogue.
+    BackupForgotten,
+    /// Something that it waits for is not there yet.
+    NotYet(DateTime<Utc>),
+}
+
+/// Runs one attempt. Blocks.
+pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
+    match context.job().kind {
+        JobKind::Backup => backup::run(context),
+        JobKind::Restore => restore::run(context),
+        JobKind::Forget => forget::run(context),
+        kind @ (JobKind::Merge
+        | JobKind::Prune
+        | JobKind::Verify
+        | JobKind::Import
+        | JobKind::Export
+        | JobKind::Drill) => {
+            let sentence = format!("This version of Trivault cannot run jobs of the kind {kind:?}.");
+            Err(Error::new(ErrorCode::Unsupported, sentence).into())
+        }
+    }
+}

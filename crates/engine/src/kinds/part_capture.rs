@@ -1,0 +1,309 @@
+//! One source's way into the vault: the commit protocol of DESIGN section 4.
+//!
+//! The snapshot's tags carry backup, part and attempt; the lease is asked for right before the snapshot is written, and one
+//! guarded statement follows it. An attempt that loses that race forgets its own snapshot; a later attempt adopts one that stands.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use trivault_sources::{CaptureManifest, Finding, Progress, Severity, SourceDriver, Warning};
+use trivault_vault::{Committed, Id, Snapshot, SnapshotDraft, VaultErrorKind, VerifyOptions};
+
+use super::backup::{BackupWork, source_of};
+use crate::{
+    capture::{PartManifest, PartSink, StoredPart, Tags, VaultEvents, instant, program},
+    db::{Fenced, PartDone},
+    domain::{BackupKind, Error, ErrorCode, Part, Source, StepState},
+    failure::{JobError, JobResult},
+    run::{PartScope, RunContext},
+    storage::catalogue,
+};
+
+const CAPTURE: &str = "capture";
+const VERIFY: &str = "verify";
+const COMMIT: &str = "commit";
+/// Bytes of a stored stream that are read back when an earlier attempt's snapshot is adopted.
+const ADOPTION_READS: usize = 1 << 20;
+
+/// The source with its driver, looked at before anything is captured.
+pub(super) fn prepare(context: &RunContext, part: &Part) -> JobResult<(Source, Box<dyn SourceDriver>)> {
+    let (source, driver) = source_of(context, part)?;
+    let mut refusal = None;
+    for finding in driver.probe() {
+        let Finding { severity, sentence, hint } = finding;
+        match severity {
+            Severity::Fine => context.log(format!("{}: {sentence}", source.name)),
+            Severity::Warning => context.warn(Warning { code: "probe".to_owned(), count: 1, sentence }),
+            Severity::Error => refusal = refusal.or(Some((sentence, hint))),
+        }
+    }
+    let Some((sentence, hint)) = refusal else { return Ok((source, driver)) };
+    // The estimate meets the same obstacle and tells its kind: a lock may go away, a missing file will not.
+    driver.estimate()?;
+    let mut error = Error::new(ErrorCode::SourceUnavailable, sentence);
+    error.hint = hint;
+    Err(error.into())
+}
+
+/// Captures one part and commits it, or adopts what an earlier attempt has committed.
+pub(super) fn run(
+    context: &Arc<RunContext>,
+    work: &BackupWork,
+    part: &Part,
+    source: &Source,
+    driver: &dyn SourceDriver,
+    (base, total): (Progress, Progress),
+) -> JobResult<()> {
+    let (db, started) = (&context.inner.db, context.inner.clock.now());
+    context.fenced(context.wait(db.begin_part(context.run(), part.id, started))?)?;
+    if context.run().attempt > 1 && adopt(context, work, part)? {
+        return Ok(());
+    }
+    let scope = PartScope::new(context, base, total);
+    let done = capture(context, work, part, source, driver, &scope, started)?;
+    let snapshot: Option<Id> = done.snapshot.parse().ok();
+    match context.wait(db.part_succeeded(context.run(), &done, context.inner.clock.now()))? {
+        Fenced::Held(()) => {}
+        lost @ Fenced::Lost => {
+            // Another attempt owns the part: what this one wrote must not stay beside it.
+            if let Some(snapshot) = snapshot {
+                work.vault.forget(&snapshot)?;
+            }
+            return context.fenced(lost);
+        }
+    }
+    context.end_step(COMMIT, Some(source.id), StepState::Succeeded)?;
+    record_protected(context, work, part, &done);
+    Ok(())
+}
+
+fn capture(
+    context: &Arc<RunContext>,
+    work: &BackupWork,
+    part: &Part,
+    source: &Source,
+    driver: &dyn SourceDriver,
+    scope: &PartScope,
+    started: DateTime<Utc>,
+) -> JobResult<PartDone> {
+    let step = Some(source.id);
+    context.begin_step(CAPTURE, step)?;
+    context.log(format!("Captures {} ({}).", source.name, driver.location()));
+    let previous = previous(context, work, part)?;
+    let draft = SnapshotDraft {
+        time: started,
+        hostname: source.name.clone(),
+        username: "trivault".to_owned(),
+        paths: vec![format!("/{}-{}/{}", work.repository.name, work.repository.id, source.name)],
+        tags: vec![tags(context, work, part).to_tag()],
+        program_version: program(),
+    };
+    let events = {
+        let (told, asked) = (Arc::clone(context), Arc::clone(context));
+        VaultEvents {
+            stored: Arc::new(move |bytes| told.stored(bytes)),
+            is_cancelled: Arc::new(move || asked.should_stop()),
+        }
+    };
+    let capture = work.vault.capture(draft, previous.as_ref().map(|(snapshot, _)| snapshot), Arc::new(events))?;
+    let stored_part = previous.as_ref().map(|(_, part)| part);
+    let sink = PartSink::new(&capture, &source.name, stored_part, scope, instant(started));
+    let manifest = driver.capture(&sink)?;
+    let record = part_manifest(context, work, part, started, manifest);
+    let root = sink.finish(&record.to_bytes()?)?;
+    context.end_step(CAPTURE, step, StepState::Succeeded)?;
+
+    context.begin_step(VERIFY, step)?;
+    let mut refused: Option<JobError> = None;
+    let mut guard = || {
+        // The last look at the lease; right after it the snapshot is written.
+        let answer = context
+            .end_step(VERIFY, step, StepState::Succeeded)
+            .and_then(|()| context.begin_step(COMMIT, step))
+            .and_then(|()| context.check_lease());
+        answer.map_err(|error| {
+            let kind = trivault_vault::VaultError::cancelled();
+            refused = Some(error);
+            kind
+        })
+    };
+    let committed = capture.commit(root, &mut guard, VerifyOptions::default());
+    let committed = match (committed, refused) {
+        (Ok(committed), _) => committed,
+        (Err(_), Some(refused)) => return Err(refused),
+        (Err(error), None) => return Err(error.into()),
+    };
+    context.log(format!(
+        "Wrote snapshot {} of {}: {} bytes of data, {} bytes added to the vault, {} blobs read back.",
+        committed.snapshot,
+        source.name,
+        record.capture.size,
+        committed.summary.data_added_packed,
+        committed.verified_blobs
+    ));
+    let Committed { snapshot, summary, verified_blobs: _ } = committed;
+    Ok(done(work, part, &record.capture, snapshot, summary.data_added_packed, scope.warnings()))
+}
+
+fn done(
+    work: &BackupWork,
+    part: &Part,
+    manifest: &CaptureManifest,
+    snapshot: Id,
+    stored_size: u64,
+    warnings: Vec<Warning>,
+) -> PartDone {
+    PartDone {
+        part: part.id,
+        vault: work.vault_id,
+        snapshot: snapshot.to_hex(),
+        size: manifest.size,
+        stored_size,
+        items: manifest.items,
+        download_size: manifest.download.as_ref().map(|download| download.length),
+        // Names of tables and directories are content: under a passcode the catalogue does not know them.
+        manifest: (!work.backup.protected).then(|| manifest.clone()),
+        warnings,
+    }
+}
+
+fn part_manifest(
+    context: &RunContext,
+    work: &BackupWork,
+    part: &Part,
+    started: DateTime<Utc>,
+    capture: CaptureManifest,
+) -> PartManifest {
+    PartManifest {
+        format: PartManifest::FORMAT,
+        program: program(),
+        backup: work.backup.id,
+        part: part.id,
+        attempt: context.run().attempt,
+        repository: work.repository.id,
+        repository_name: work.repository.name.clone(),
+        source: part.source,
+        source_name: part.source_name.clone(),
+        captured_at: started,
+        capture,
+    }
+}
+
+/// What `recover` needs to know of a part from its snapshot alone.
+fn tags(context: &RunContext, work: &BackupWork, part: &Part) -> Tags {
+    let BackupWork { backup, repository, .. } = work;
+    let mut tags = Tags::new()
+        .with("backup", backup.id)
+        .with("part", part.id)
+        .with("attempt", context.run().attempt)
+        .with("repository", repository.id)
+        .with("repository_name", &repository.name)
+        .with("owner", &repository.owner)
+        .with("source", part.source)
+        .with("source_kind", &part.source_kind)
+        .with("kind", if backup.kind == BackupKind::Full { "full" } else { "incremental" })
+        .with("trigger", format!("{:?}", backup.trigger).to_lowercase())
+        .with("created", backup.created_at.to_rfc3339());
+    if let Some(point) = backup.point {
+        tags.push("point", point.to_rfc3339());
+    }
+    if let Some(keep) = backup.keep_until {
+        tags.push("keep", keep.to_rfc3339());
+    }
+    if !backup.description.is_empty() {
+        tags.push("description", &backup.description);
+    }
+    tags
+}
+
+/// The newest part of the same source in the same vault, if this backup may build on it and it is whole.
+fn previous(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<Option<(Snapshot, StoredPart)>> {
+    if work.backup.kind == BackupKind::Full {
+        return Ok(None);
+    }
+    let Some(found) = context.wait(context.inner.db.previous_part(part.source, work.vault_id))? else {
+        return Ok(None);
+    };
+    let Some(id) = found.snapshot.as_deref().and_then(|id| id.parse::<Id>().ok()) else { return Ok(None) };
+    let snapshot = match work.vault.snapshot(&id) {
+        Ok(snapshot) => snapshot,
+        Err(error) if matches!(error.kind(), VaultErrorKind::Missing | VaultErrorKind::Damaged) => {
+            context.log(format!("The previous backup cannot be built on ({error}); everything is read anew."));
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match StoredPart::open(&work.vault, &snapshot, &found.source_name) {
+        Ok(stored) => Ok(Some((snapshot, stored))),
+        Err(error) if error.code == ErrorCode::StoreUnavailable => Err(error.into()),
+        Err(error) => {
+            context.log(format!("The previous backup cannot be built on ({error}); everything is read anew."));
+            Ok(None)
+        }
+    }
+}
+
+/// Takes over a snapshot that an earlier attempt has committed and could not report. Others of this part are forgotten.
+fn adopt(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<bool> {
+    let mut adopted = false;
+    let wanted = part.id.to_string();
+    for snapshot in work.vault.snapshots()?.snapshots.into_iter().rev() {
+        let ours = Tags::of(&snapshot.record.tags).is_some_and(|tags| tags.get("part") == Some(wanted.as_str()));
+        if !ours {
+            continue;
+        }
+        let whole = if adopted { None } else { check(work, part, &snapshot)? };
+        let Some(stored) = whole else {
+            work.vault.forget(&snapshot.id)?;
+            continue;
+        };
+        let added = snapshot.record.summary.as_ref().map_or(0, |summary| summary.data_added_packed);
+        let done = done(work, part, stored.capture_manifest(), snapshot.id, added, Vec::new());
+        context.check_lease()?;
+        let now = context.inner.clock.now();
+        context.fenced(context.wait(context.inner.db.part_succeeded(context.run(), &done, now))?)?;
+        context.log(format!(
+            "Takes over snapshot {} of {}, written by an earlier attempt.",
+            snapshot.id, part.source_name
+        ));
+        record_protected(context, work, part, &done);
+        adopted = true;
+    }
+    Ok(adopted)
+}
+
+/// Reads the manifest and every directory, and of each stream its beginning; `None` when something is not there.
+fn check(work: &BackupWork, part: &Part, snapshot: &Snapshot) -> JobResult<Option<StoredPart>> {
+    let whole = || -> Result<StoredPart, Error> {
+        let stored = StoredPart::open(&work.vault, snapshot, &part.source_name)?;
+        stored.read_through(ADOPTION_READS)?;
+        Ok(stored)
+    };
+    match whole() {
+        Ok(stored) if stored.manifest().part == part.id => Ok(Some(stored)),
+        Ok(_) => Ok(None),
+        Err(error) if error.code == ErrorCode::Damaged => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A backup under a passcode is also listed in the store's own vault, so that `recover` finds it. Its loss loses no byte.
+fn record_protected(context: &RunContext, work: &BackupWork, part: &Part, done: &PartDone) {
+    if !work.backup.protected {
+        return;
+    }
+    let recorded = context.wait(context.inner.db.server_vault(work.store.store.id)).and_then(|row| match row {
+        Some(row) => catalogue::record_part(
+            &context.inner,
+            &work.store,
+            &row,
+            &tags(context, work, part).with("vault", done.vault).with("snapshot", &done.snapshot),
+            &part.source_name,
+        ),
+        None => Ok(()),
+    });
+    if let Err(error) = recorded {
+        let sentence = format!("The backup could not be listed in the store's own vault: {error}");
+        context.warn(Warning { code: "catalogue".to_owned(), count: 1, sentence });
+    }
+}

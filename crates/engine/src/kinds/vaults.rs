@@ -1,0 +1,110 @@
+//! Which vault a job writes to or reads from, and opening it.
+
+use trivault_vault::Vault;
+
+use crate::{
+    db::{StoreRow, VaultRow},
+    domain::{Error, ErrorCode, Noun, Part, Result, SecretText, StoreId, VaultId, VaultKind, VaultRecord},
+    failure::{JobResult, in_job},
+    run::RunContext,
+    service::Inner,
+};
+
+pub(crate) fn store_row(context: &RunContext, id: StoreId) -> JobResult<StoreRow> {
+    let found = context.wait(context.inner.db.store_row(id))?;
+    found.ok_or_else(|| Error::not_found(Noun::Store, "The store is no longer in the catalogue.").into())
+}
+
+/// The vault that a backup goes to, as far as the catalogue knows it: a passcode that was never used here has none yet.
+pub(crate) fn known_vault(context: &RunContext, store: &StoreRow, protected: bool) -> JobResult<Option<VaultRow>> {
+    let db = &context.inner.db;
+    if !protected {
+        return in_job(context.wait(db.server_vault(store.store.id)));
+    }
+    let locator = context.inner.storage.locators.locate(&store.salt, context.passcode()?)?;
+    in_job(context.wait(db.vault_by_locator(store.store.id, &locator)))
+}
+
+/// Opens the vault that a backup goes to; one for a new passcode is made.
+pub(crate) fn open_for_writing(
+    context: &RunContext,
+    store: &StoreRow,
+    known: Option<VaultRow>,
+    protected: bool,
+) -> JobResult<(VaultId, Vault)> {
+    if store.store.read_only {
+        let sentence = format!("The store {} belongs to another installation and is read-only.", store.store.name);
+        return Err(Error::new(ErrorCode::NotReady(Noun::Store), sentence)
+            .hint("Adopt it with `trivault store adopt`, or use another store.")
+            .into());
+    }
+    let storage = &context.inner.storage;
+    match (known, protected) {
+        (Some(row), false) => Ok((row.vault.id, storage.server_vault(store, &row)?)),
+        (None, false) => Err(no_server_vault(store).into()),
+        (Some(row), true) => Ok((row.vault.id, storage.passcode_vault(store, &row, context.passcode()?)?)),
+        (None, true) => new_passcode_vault(context, store),
+    }
+}
+
+fn new_passcode_vault(context: &RunContext, store: &StoreRow) -> JobResult<(VaultId, Vault)> {
+    let (storage, passcode) = (&context.inner.storage, context.passcode()?);
+    // A typing error would be noticed here.
+    context.log(format!("This is the first backup under this passcode in the store {}.", store.store.name));
+    let (path, vault) = storage.create_passcode_vault(store, passcode)?;
+    let record = VaultRecord {
+        id: VaultId(uuid::Uuid::now_v7()),
+        store: store.store.id,
+        kind: VaultKind::Passcode,
+        path: path.clone(),
+        created_at: context.inner.clock.now(),
+    };
+    let locator = storage.locators.locate(&store.salt, passcode)?;
+    let row = VaultRow { vault: record, sealed_password: None, locator: Some(locator) };
+    let standing = context.wait(context.inner.db.insert_vault(&row))?;
+    if standing.vault.id == row.vault.id {
+        storage.keep_passcode_vault(row.vault.id, &vault);
+        return Ok((row.vault.id, vault));
+    }
+    // Another job under the same passcode came first: its vault is the one.
+    drop(vault);
+    storage.root_of(store)?.remove_tree(&path)?;
+    Ok((standing.vault.id, storage.passcode_vault(store, &standing, passcode)?))
+}
+
+/// The vault of a part with its store, for reading.
+pub(crate) async fn reading_vault(inner: &Inner, part: &Part) -> Result<(StoreRow, VaultRow)> {
+    let unfinished =
+        || Error::new(ErrorCode::NotReady(Noun::Part), "The backup holds no finished copy of this source.");
+    let vault = part.vault.ok_or_else(unfinished)?;
+    let row = inner.db.vault_row(vault).await?.ok_or_else(unfinished)?;
+    let store = inner.db.store_row(row.vault.store).await?.ok_or_else(unfinished)?;
+    Ok((store, row))
+}
+
+/// Opens the vault of a part. Blocks.
+///
+/// # Errors
+/// `PasscodeRequired`, `WrongPasscode`, `StoreUnavailable`.
+pub(crate) fn open_for_reading(
+    inner: &Inner,
+    store: &StoreRow,
+    row: &VaultRow,
+    passcode: Option<&SecretText>,
+) -> Result<Vault> {
+    match row.vault.kind {
+        VaultKind::Server => inner.storage.server_vault(store, row),
+        VaultKind::Passcode => {
+            let passcode = passcode.ok_or_else(|| {
+                Error::new(ErrorCode::PasscodeRequired, "The backup is protected by a passcode.")
+                    .hint("Restore it with the passcode it was made with; the server does not keep it.")
+            })?;
+            inner.storage.passcode_vault(store, row, passcode)
+        }
+    }
+}
+
+fn no_server_vault(store: &StoreRow) -> Error {
+    Error::new(ErrorCode::NotReady(Noun::Vault), format!("The store {} has no vault of this server.", store.store.name))
+        .hint("Attach the store again.")
+}
