@@ -50,7 +50,10 @@ impl DataDirectory {
         if owner != ours {
             return Err(Error::new(
                 ErrorCode::Forbidden,
-                format!("The data directory {} belongs to user {owner}, and this process runs as user {ours}.", path.display()),
+                format!(
+                    "The data directory {} belongs to user {owner}, and this process runs as user {ours}.",
+                    path.display()
+                ),
             )
             .hint("Run the command as that user, for instance with `sudo -u`."));
         }
@@ -104,7 +107,8 @@ impl DataDirectory {
             match fs::read_to_string(&path) {
                 Ok(text) => {
                     return text.trim().parse().map_err(|error: uuid::Error| {
-                        Error::internal(format!("The file {} does not hold a node's id.", path.display())).because(error)
+                        Error::internal(format!("The file {} does not hold a node's id.", path.display()))
+                            .because(error)
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => self.write_node_id(&path)?,

@@ -6,14 +6,23 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod access;
+mod capture;
 pub mod clock;
-pub mod db;
 mod data_directory;
+pub mod db;
 pub mod domain;
+mod failure;
+mod kinds;
+mod labels;
+mod open;
 mod options;
+mod reconcilers;
+mod run;
 pub mod schedule;
 mod secrets;
 mod service;
+mod storage;
+mod workers;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use domain::*;

@@ -49,7 +49,7 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { attempts: 3, first_wait: Duration::from_secs(15), longest_wait: Duration::from_secs(600) }
+        Self { attempts: 3, first_wait: Duration::from_secs(5), longest_wait: Duration::from_secs(600) }
     }
 }
 
@@ -66,6 +66,8 @@ impl RetryPolicy {
 pub struct EngineOptions {
     /// Made with mode 0700 when it is not there.
     pub data_directory: PathBuf,
+    /// A server has its data directory alone; commands use it beside a server.
+    pub server: bool,
     pub database: DatabaseLocation,
     pub server_key: ServerKeyLocation,
     /// A person's name for this node.
@@ -93,6 +95,7 @@ impl EngineOptions {
     pub fn new(data_directory: impl Into<PathBuf>) -> Self {
         Self {
             data_directory: data_directory.into(),
+            server: false,
             database: DatabaseLocation::default(),
             server_key: ServerKeyLocation::default(),
             node_name: "trivault".to_owned(),
@@ -128,6 +131,6 @@ mod tests {
     fn waits_double_up_to_their_limit() {
         let policy = RetryPolicy::default();
         let waits: Vec<u64> = [1, 2, 3, 7, 8, u32::MAX].map(|attempt| policy.wait_after(attempt).as_secs()).to_vec();
-        assert_eq!(waits, [15, 30, 60, 600, 600, 600]);
+        assert_eq!(waits, [5, 10, 20, 320, 600, 600]);
     }
 }

@@ -85,11 +85,14 @@ impl<'a> PartSink<'a> {
     }
 }
 
+/// Puts a finished stream where it belongs.
+type Attach<'s> = Box<dyn FnOnce(&FileRecord) -> Result<()> + Send + 's>;
+
 /// A stream whose record is handed to `attach` when it is finished.
 pub(super) fn open_stream<'s>(
     capture: &Capture,
     options: StreamOptions,
-    attach: Box<dyn FnOnce(&FileRecord) -> Result<()> + Send + 's>,
+    attach: Attach<'s>,
 ) -> Result<Box<dyn StreamSink + 's>> {
     let StreamOptions { cutting, whole_digest } = options;
     let marks = cutting == Cutting::AtMarks;
@@ -151,7 +154,7 @@ impl CaptureSink for PartSink<'_> {
 struct PartStream<'s> {
     writer: FileWriter,
     marks: bool,
-    attach: Box<dyn FnOnce(&FileRecord) -> Result<()> + Send + 's>,
+    attach: Attach<'s>,
 }
 
 impl StreamSink for PartStream<'_> {

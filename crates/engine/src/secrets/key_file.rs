@@ -18,8 +18,9 @@ pub(crate) fn load_or_create(path: &Path, may_create: bool) -> Result<ServerKey>
         Ok(bytes) => {
             let bytes = Zeroizing::new(bytes);
             refuse_readable_by_others(path)?;
-            ServerKey::parse(&bytes).map_err(|error| {
-                Error { sentence: format!("The file {} does not hold a server key.", path.display()), ..error }
+            ServerKey::parse(&bytes).map_err(|error| Error {
+                sentence: format!("The file {} does not hold a server key.", path.display()),
+                ..error
             })
         }
         Err(error) if error.kind() == ErrorKind::NotFound && may_create => create(path),
@@ -36,8 +37,12 @@ fn refuse_readable_by_others(path: &Path) -> Result<()> {
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    Err(Error::invalid(format!("The server key {} can be read by other users (mode {:04o}).", path.display(), mode & 0o7777))
-        .hint(format!("chmod 600 {}", path.display())))
+    Err(Error::invalid(format!(
+        "The server key {} can be read by other users (mode {:04o}).",
+        path.display(),
+        mode & 0o7777
+    ))
+    .hint(format!("chmod 600 {}", path.display())))
 }
 
 /// Written beside and linked into place, so that two first starts agree on one key and a crash leaves no half of one.

@@ -88,11 +88,6 @@ impl ServerKey {
         Ok(text)
     }
 
-    /// Seals text.
-    pub(crate) fn seal_text(&self, purpose: &str, text: &SecretText) -> Result<Vec<u8>> {
-        self.seal(purpose, text.expose().as_bytes())
-    }
-
     /// Opens text.
     pub(crate) fn open_text(&self, purpose: &str, sealed: &[u8]) -> Result<SecretText> {
         let plain = self.open(purpose, sealed)?;
@@ -122,7 +117,8 @@ impl ServerKey {
 
 /// Fills with the operating system's randomness.
 pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<()> {
-    getrandom::fill(bytes).map_err(|error| Error::internal("The machine gives no randomness.").because(error.to_string()))
+    getrandom::fill(bytes)
+        .map_err(|error| Error::internal("The machine gives no randomness.").because(error.to_string()))
 }
 
 /// `bytes` of randomness in lower-case hex.

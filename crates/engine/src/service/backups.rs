@@ -1,6 +1,6 @@
 //! Backups.
 
-use super::{Engine, unfinished};
+use super::{Engine, delete_backup, start_backup, start_backup::Start, unfinished};
 use crate::domain::*;
 
 impl Engine {
@@ -27,14 +27,13 @@ impl Engine {
     /// `NotFound(Repository)`, `NotReady(Repository)` (archived, imported), `SourceDetached`, `InvalidInput` (passcode too
     /// short, nothing to back up), `AlreadyExists(Backup)` (an alias is taken).
     pub async fn start_backup(&self, caller: &Caller, request: StartBackup) -> Result<StartedBackup> {
-        let _ = (caller, request);
-        unfinished()
+        let missing = || Error::internal("A backup that belongs to no occurrence was taken for one.");
+        start_backup::start(self.inner(), caller, request, Start::default()).await?.ok_or_else(missing)
     }
 
     /// Whether this is the passcode the backup was made with. Costs a key derivation; limited in parallelism and rate.
     pub async fn check_passcode(&self, caller: &Caller, backup: BackupId, passcode: &SecretText) -> Result<bool> {
-        let _ = (caller, backup, passcode);
-        unfinished()
+        delete_backup::check_passcode(self.inner(), caller, backup, passcode).await
     }
 
     /// Enqueues the deletion of a backup, with all its parts.
@@ -42,8 +41,7 @@ impl Engine {
     /// # Errors
     /// `InUse(Backup)` while it is being written or restored.
     pub async fn delete_backup(&self, caller: &Caller, id: BackupId, job_attributes: Vec<Attribute>) -> Result<Job> {
-        let _ = (caller, id, job_attributes);
-        unfinished()
+        delete_backup::delete(self.inner(), caller, id, job_attributes).await
     }
 
     pub async fn set_keep_until(

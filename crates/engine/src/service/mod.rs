@@ -2,44 +2,75 @@
 //! leaves an audit record.
 
 mod access;
+mod attach_store;
 mod backups;
+mod delete_backup;
 mod downloads;
+mod enqueue;
 mod jobs;
 mod naming;
 mod plans;
 mod repositories;
 mod restores;
 mod sources;
+mod start_backup;
+mod start_restore;
 mod stores;
 
 use std::sync::Arc;
 
 pub use downloads::Download;
 
+pub(crate) use self::start_backup::{Start, scheduler, start};
 use crate::{
     access::Access,
     clock::Clock,
-    db::Database,
-    domain::{Error, Namer, Result},
+    data_directory::{DataDirectory, ServerLock},
+    db::{AuditEntry, Database},
+    domain::{Caller, Error, ErrorCode, Namer, ObjectRef, Result},
+    options::EngineOptions,
+    secrets::ServerKey,
+    storage::Storage,
+    workers::Work,
 };
 
 /// Handle to the engine; cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    #[allow(dead_code)]
     inner: Arc<Inner>,
 }
 
 /// What the use cases share. Made by `open`.
-#[allow(dead_code)]
 pub(crate) struct Inner {
     pub(crate) db: Database,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) namers: Vec<Arc<dyn Namer>>,
+    #[allow(dead_code)] // for service/access.rs
     pub(crate) access: Access,
     pub(crate) installation: uuid::Uuid,
     pub(crate) node: uuid::Uuid,
     pub(crate) zone: chrono_tz::Tz,
+    pub(crate) options: EngineOptions,
+    pub(crate) key: ServerKey,
+    pub(crate) data: DataDirectory,
+    pub(crate) storage: Storage,
+    pub(crate) work: Work,
+    /// Held for as long as the engine lives, when it is a server's.
+    pub(crate) _server_lock: Option<ServerLock>,
+}
+
+impl Inner {
+    /// Records a change that has no transaction of its own.
+    pub(crate) async fn audit(&self, caller: &Caller, action: &str, object: Option<ObjectRef>) -> Result<()> {
+        self.db.record_audit(&AuditEntry::of(caller, self.clock.now(), action, object)).await
+    }
+}
+
+/// Runs something that blocks on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("Something ended in a defect of Trivault.").because(error))?
 }
 
 fn unfinished<T>() -> Result<T> {
@@ -47,6 +78,14 @@ fn unfinished<T>() -> Result<T> {
 }
 
 impl Engine {
+    pub(crate) fn from_inner(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     /// This installation's stable id.
     pub fn installation(&self) -> uuid::Uuid {
         self.inner.installation
@@ -72,6 +111,13 @@ impl Engine {
     /// # Errors
     /// `DatabaseUnavailable`, with a sentence for `/readyz`.
     pub async fn ready(&self) -> Result<()> {
-        unfinished()
+        self.inner.db.ping().await?;
+        if self.inner.work.is_stopping() {
+            return Err(Error::new(ErrorCode::DatabaseUnavailable, "The server is stopping."));
+        }
+        if !self.inner.work.is_started() {
+            return Err(Error::new(ErrorCode::DatabaseUnavailable, "The workers have not started yet."));
+        }
+        Ok(())
     }
 }

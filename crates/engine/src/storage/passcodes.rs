@@ -53,10 +53,13 @@ pub(crate) fn check_form(passcode: &SecretText) -> Result<()> {
     Ok(())
 }
 
+/// Locators by an HMAC of salt and passcode, with the time of their derivation.
+type Remembered = HashMap<[u8; 32], (Instant, Vec<u8>)>;
+
 /// Derives locators, one at a time: 64 MiB each, and at most some three look-ups a second, which limits guessing.
 pub(crate) struct Locators {
     process_key: Zeroizing<[u8; 32]>,
-    remembered: Mutex<HashMap<[u8; 32], (Instant, Vec<u8>)>>,
+    remembered: Mutex<Remembered>,
     one_at_a_time: Mutex<()>,
 }
 

@@ -1,0 +1,186 @@
+//! Opening an engine, starting its work, and stopping it.
+
+use std::{sync::Arc, time::Duration};
+
+use uuid::Uuid;
+
+use crate::{
+    access::{Access, Keys},
+    data_directory::DataDirectory,
+    db::{Database, DatabaseOptions, NodeRow},
+    domain::{Caller, Error, ErrorCode, Job, JobId, Noun, Result, Role, SecretText},
+    options::{DatabaseLocation, EngineOptions, ServerKeyLocation},
+    reconcilers, secrets,
+    secrets::ServerKey,
+    service::{Engine, Inner},
+    storage::{Storage, StorageOptions},
+    workers::{self, Work},
+};
+
+/// The setting that proves that the server key is this installation's.
+const KEY_PROOF: &str = "server-key-proof";
+const KEY_PROOF_TEXT: &[u8] = b"trivault";
+/// The setting that says that the key was exported once.
+const KEY_EXPORTED: &str = "server-key-exported-at";
+/// File of the server key in the data directory.
+const KEY_FILE: &str = "server.key";
+/// Folder of the data directory for what can be lost.
+const CACHE_FOLDER: &str = "cache";
+/// Threads of each vault that compress and seal.
+const MOST_VAULT_THREADS: usize = 8;
+/// How often an in-process worker looks whether its job is over.
+const JOB_STEP: Duration = Duration::from_millis(50);
+/// What an in-process worker gives other jobs that it has begun, before they go back to the queue.
+const COMMAND_GRACE: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Opens the data directory and the metadata database. Nothing runs yet.
+    ///
+    /// # Errors
+    /// `Forbidden` (another user's data directory), `InUse` (a server is there already, when this is one), `DatabaseUnavailable`,
+    /// `Unsupported` (a later version's schema), `Damaged` (another server key).
+    pub async fn open(options: EngineOptions) -> Result<Self> {
+        let data = DataDirectory::open(&options.data_directory)?;
+        let server_lock = if options.server { Some(data.lock_as_server()?) } else { None };
+        let key = match &options.server_key {
+            ServerKeyLocation::DataDirectory => secrets::load_or_create(&data.join(KEY_FILE), true)?,
+            ServerKeyLocation::File(path) => secrets::load_or_create(path, false)?,
+            ServerKeyLocation::Given(key) => key.clone(),
+        };
+        let database = match &options.database {
+            DatabaseLocation::Sqlite(path) => DatabaseOptions::Sqlite { path: data.path().join(path) },
+            DatabaseLocation::Postgres(url) => DatabaseOptions::Postgres { url: url.clone() },
+        };
+        let db = Database::connect(&database).await?;
+        db.migrate().await?;
+        let now = options.clock.now();
+        let installation = db.installation(Uuid::now_v7(), now).await?;
+        prove_key(&db, &key, now).await?;
+        // A command that holds a passcode in its own memory must not be taken for the server beside it.
+        let node = if options.server { data.node_id()? } else { Uuid::new_v4() };
+        let storage = Storage::new(key.clone(), storage_options(&options, &data, installation))?;
+        let access = Access::new(Keys { signing_key: key.signing_key()? });
+        let inner = Inner {
+            db,
+            clock: Arc::clone(&options.clock),
+            namers: options.namers.clone(),
+            access,
+            installation,
+            node,
+            zone: options.zone,
+            key,
+            data,
+            storage,
+            work: Work::default(),
+            _server_lock: server_lock,
+            options,
+        };
+        Ok(Self::from_inner(inner))
+    }
+
+    /// Starts this node's workers and reconcilers. Must be called inside a tokio runtime, once.
+    ///
+    /// # Errors
+    /// `DatabaseUnavailable`.
+    pub async fn start_workers(&self) -> Result<()> {
+        let inner = self.inner();
+        inner.register_node().await?;
+        // What a former process of this node held in memory is gone with it.
+        for job in inner.db.fail_held_by(inner.node, inner.clock.now()).await? {
+            tracing::warn!(job.id = %job, "a job ended: its passcode was known to the process before this one only");
+        }
+        reconcilers::at_start(inner).await?;
+        workers::start(inner);
+        reconcilers::start(inner);
+        Ok(())
+    }
+
+    /// Stops claiming, lets running jobs finish within `grace`, and hands the others back.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.inner().work.stop(grace).await;
+        self.inner().db.close().await;
+    }
+
+    /// Process id of the server that lives in this data directory, if one does.
+    ///
+    /// # Errors
+    /// `Internal` when the directory cannot be read.
+    pub fn live_server(&self) -> Result<Option<u32>> {
+        self.inner().data.live_server()
+    }
+
+    /// Runs jobs in this process until this one is over: for commands without a live server.
+    ///
+    /// # Errors
+    /// `NotFound(Job)`, `DatabaseUnavailable`.
+    pub async fn run_until_done(&self, job: JobId) -> Result<Job> {
+        let inner = self.inner();
+        inner.register_node().await?;
+        for taken in inner.db.take_back_expired(inner.clock.now()).await? {
+            tracing::info!(job.id = %taken.job, "took back a job whose worker is gone");
+        }
+        workers::start(inner);
+        let ended = loop {
+            let found = inner.db.job(job).await?;
+            match found {
+                None => break Err(Error::not_found(Noun::Job, "There is no such job.")),
+                Some(found) if found.state.is_terminal() => break Ok(found),
+                Some(_) => tokio::time::sleep(JOB_STEP).await,
+            }
+        };
+        inner.work.stop(COMMAND_GRACE).await;
+        ended
+    }
+
+    /// The server key as text for the safe. It opens every store of this installation.
+    ///
+    /// # Errors
+    /// `Forbidden` below an administrator.
+    pub async fn export_key(&self, caller: &Caller) -> Result<SecretText> {
+        caller.require(Role::Admin)?;
+        caller.require_everything()?;
+        let inner = self.inner();
+        let now = inner.clock.now();
+        inner.db.put_setting(KEY_EXPORTED, now.to_rfc3339().as_bytes(), now).await?;
+        inner.audit(caller, "key.export", None).await?;
+        Ok(inner.key.to_text())
+    }
+
+    /// Whether the server key was exported once; a server warns until then.
+    ///
+    /// # Errors
+    /// `DatabaseUnavailable`.
+    pub async fn key_was_exported(&self) -> Result<bool> {
+        Ok(self.inner().db.setting(KEY_EXPORTED).await?.is_some())
+    }
+}
+
+impl Inner {
+    /// Says that this node lives.
+    pub(crate) async fn register_node(&self) -> Result<()> {
+        let row = NodeRow { id: self.node, name: self.options.node_name.clone(), heartbeat_at: self.clock.now() };
+        self.db.upsert_node(&row).await
+    }
+}
+
+fn storage_options(options: &EngineOptions, data: &DataDirectory, installation: Uuid) -> StorageOptions {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_VAULT_THREADS);
+    StorageOptions {
+        memory_budget: options.memory_budget,
+        zstd_level: options.zstd_level,
+        cache_directory: data.join(CACHE_FOLDER),
+        lock_host: format!("trivault-{installation}"),
+        lock_user: options.node_name.clone(),
+        threads,
+    }
+}
+
+/// Refuses a server key that is not the one this installation was made with, before anything is sealed with it.
+async fn prove_key(db: &Database, key: &ServerKey, now: chrono::DateTime<chrono::Utc>) -> Result<()> {
+    let proof = db.setting_or_insert(KEY_PROOF, &key.seal(KEY_PROOF, KEY_PROOF_TEXT)?, now).await?;
+    key.open(KEY_PROOF, &proof).map(drop).map_err(|error| {
+        Error::new(ErrorCode::Damaged, "The server key does not belong to this metadata database.")
+            .hint("Put the right server.key into the data directory, or name it with --key-file.")
+            .because(error)
+    })
+}

@@ -1,0 +1,191 @@
+//! What brings the installation back to how it should be, again and again. None takes input, all are idempotent, one driver runs them.
+
+mod configuration;
+mod plans;
+mod vanished;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::TimeDelta;
+
+use crate::{
+    domain::Result,
+    kinds::{finish_interrupted, open_for_reading},
+    service::{Engine, Inner, blocking},
+};
+
+/// Leases that a node may miss before what it alone could run is given up.
+const DEAD_AFTER_LEASES: i32 = 5;
+/// Expired tokens are kept for a while, so that their holders are told "expired".
+const TOKENS_KEPT: TimeDelta = TimeDelta::days(7);
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Reconcilers with the time between two passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reconciler {
+    ExpiredLeases,
+    DuePlans,
+    InterruptedRestores,
+    NodeHeartbeat,
+    Configuration,
+    DeadNodes,
+    StaleLocks,
+    UnusedKeys,
+    StaleTokens,
+    VanishedSnapshots,
+}
+
+impl Reconciler {
+    const ALL: [Self; 10] = [
+        Self::ExpiredLeases,
+        Self::DuePlans,
+        Self::InterruptedRestores,
+        Self::NodeHeartbeat,
+        Self::Configuration,
+        Self::DeadNodes,
+        Self::StaleLocks,
+        Self::UnusedKeys,
+        Self::StaleTokens,
+        Self::VanishedSnapshots,
+    ];
+
+    fn every(self, inner: &Inner) -> Duration {
+        match self {
+            Self::ExpiredLeases => (inner.options.lease / 4).min(5 * SECOND),
+            Self::NodeHeartbeat => (inner.options.lease / 3).min(10 * SECOND),
+            Self::DuePlans => inner.options.poll.min(SECOND),
+            Self::InterruptedRestores | Self::Configuration => 5 * SECOND,
+            Self::DeadNodes | Self::StaleLocks | Self::UnusedKeys => MINUTE,
+            Self::StaleTokens | Self::VanishedSnapshots => HOUR,
+        }
+    }
+
+    async fn pass(self, inner: &Arc<Inner>, state: &mut configuration::Seen) -> Result<()> {
+        match self {
+            Self::ExpiredLeases => expired_leases(inner).await,
+            Self::DuePlans => plans::start_due(inner).await,
+            Self::InterruptedRestores => finish_interrupted(inner).await.map(drop),
+            Self::NodeHeartbeat => inner.register_node().await,
+            Self::Configuration => configuration::capture(inner, state).await,
+            Self::DeadNodes => dead_nodes(inner).await,
+            Self::StaleLocks => stale_locks(inner).await,
+            Self::UnusedKeys => {
+                inner.storage.forget_unused();
+                Ok(())
+            }
+            Self::StaleTokens => stale_tokens(inner).await,
+            Self::VanishedSnapshots => vanished::mark(inner).await,
+        }
+    }
+}
+
+/// What must be in order before the first job is claimed.
+pub(crate) async fn at_start(inner: &Arc<Inner>) -> Result<()> {
+    expired_leases(inner).await?;
+    finish_interrupted(inner).await.map(drop)
+}
+
+/// Starts the driver.
+pub(crate) fn start(inner: &Arc<Inner>) {
+    inner.work.add_task(tokio::spawn(drive(Arc::clone(inner))));
+}
+
+async fn drive(inner: Arc<Inner>) {
+    let begun = Instant::now();
+    let mut due: Vec<(Reconciler, Instant)> = Reconciler::ALL.map(|reconciler| (reconciler, begun)).to_vec();
+    let mut state = configuration::Seen::default();
+    while !inner.work.is_stopping() {
+        for (reconciler, at) in &mut due {
+            if Instant::now() < *at {
+                continue;
+            }
+            if let Err(error) = reconciler.pass(&inner, &mut state).await {
+                tracing::warn!(?reconciler, %error, cause = ?error.source, "a reconciler could not do its work");
+            }
+            *at = Instant::now() + reconciler.every(&inner);
+        }
+        let next = due.iter().map(|(_, at)| *at).min().unwrap_or(begun);
+        tokio::time::sleep_until(next.into()).await;
+    }
+}
+
+impl Engine {
+    /// Runs every reconciler once, now. For tests and for commands.
+    ///
+    /// # Errors
+    /// The first failure, after all have run.
+    pub async fn reconcile(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        let mut state = configuration::Seen::settled();
+        for reconciler in Reconciler::ALL {
+            let pass = reconciler.pass(self.inner(), &mut state).await;
+            outcome = outcome.and(pass);
+        }
+        outcome
+    }
+}
+
+async fn expired_leases(inner: &Arc<Inner>) -> Result<()> {
+    let taken = inner.db.take_back_expired(inner.clock.now()).await?;
+    for taken in &taken {
+        tracing::warn!(job.id = %taken.job, job.attempt = taken.attempt, job.state = ?taken.state, "a job's lease ran out");
+    }
+    if !taken.is_empty() {
+        inner.work.wake.notify_waiters();
+    }
+    Ok(())
+}
+
+/// Jobs that only a dead process could run: their passcode died with it.
+async fn dead_nodes(inner: &Arc<Inner>) -> Result<()> {
+    let now = inner.clock.now();
+    let lease = TimeDelta::from_std(inner.options.lease).unwrap_or(TimeDelta::minutes(1));
+    for node in inner.db.nodes().await? {
+        if node.id == inner.node || now - node.heartbeat_at < lease * DEAD_AFTER_LEASES {
+            continue;
+        }
+        for job in inner.db.fail_held_by(node.id, now).await? {
+            tracing::warn!(job.id = %job, node.id = %node.id, "a job ended: the node that knew its passcode is gone");
+        }
+    }
+    Ok(())
+}
+
+/// Lock files of runs that are over. Those in passcode vaults wait for the passcode; restic takes them for stale after a while.
+async fn stale_locks(inner: &Arc<Inner>) -> Result<()> {
+    for lock in inner.db.stale_locks().await? {
+        let Some(row) = inner.db.vault_row(lock.vault).await? else {
+            inner.db.release_lock(lock.vault, &lock.lock).await?;
+            continue;
+        };
+        let Some(store) = inner.db.store_row(row.vault.store).await? else { continue };
+        if row.sealed_password.is_some() {
+            let shared = Arc::clone(inner);
+            let name = lock.lock.clone();
+            blocking(move || {
+                let vault = open_for_reading(&shared, &store, &row, None)?;
+                match name.parse() {
+                    Ok(id) => vault.remove_locks(&[id]).map_err(crate::failure::from_vault),
+                    Err(_) => Ok(()),
+                }
+            })
+            .await?;
+        }
+        inner.db.release_lock(lock.vault, &lock.lock).await?;
+    }
+    Ok(())
+}
+
+async fn stale_tokens(inner: &Arc<Inner>) -> Result<()> {
+    let removed = inner.db.delete_expired_tokens(inner.clock.now() - TOKENS_KEPT).await?;
+    if removed > 0 {
+        tracing::info!(tokens = removed, "removed expired tokens");
+    }
+    Ok(())
+}

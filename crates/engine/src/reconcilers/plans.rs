@@ -1,0 +1,130 @@
+//! Starts what plans have due, once for each occurrence. What was missed while nothing ran is run once, not as often as it was missed.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::{
+    db::{AuditEntry, DueTask, Enqueue, Labels, NewJob, Occurrence},
+    domain::*,
+    schedule,
+    service::{Inner, Start, scheduler, start},
+};
+
+/// Tasks that one pass starts.
+const MOST_AT_ONCE: u32 = 100;
+
+pub(super) async fn start_due(inner: &Arc<Inner>) -> Result<()> {
+    for due in inner.db.due_tasks(inner.clock.now(), MOST_AT_ONCE).await? {
+        let (repository, task) = (due.repository, due.task.name.clone());
+        if let Err(error) = start_one(inner, due).await {
+            tracing::error!(repository.id = %repository, task, %error, "a due task could not be started");
+        }
+    }
+    Ok(())
+}
+
+async fn start_one(inner: &Arc<Inner>, due: DueTask) -> Result<()> {
+    let DueTask { repository, plan: _, task, due } = due;
+    let next_run = schedule::following(&task.schedule, due, inner.clock.now());
+    let occurrence = Occurrence { repository, task: task.name.clone(), due, next_run };
+    match task.kind {
+        JobKind::Backup if still_running(inner, repository, &task.name).await? => {
+            let sentence = "The run before is still queued or running.";
+            skip(inner, occurrence, &task, "still_running", sentence).await
+        }
+        JobKind::Backup => {
+            let request = StartBackup {
+                repository,
+                trigger: Trigger::Scheduled,
+                task: Some(task.name.clone()),
+                full: task.full,
+                description: String::new(),
+                keep_until: None,
+                passcode: None,
+                aliases: Vec::new(),
+                attributes: Vec::new(),
+                job_attributes: Vec::new(),
+            };
+            let circumstances = Start { occurrence: Some(occurrence.clone()), safety: false };
+            match start(inner, &scheduler(), request, circumstances).await {
+                Ok(Some(started)) => {
+                    tracing::info!(job.id = %started.job.id, task = task.name, "started a due task");
+                    Ok(())
+                }
+                Ok(None) => Ok(()),
+                Err(error) if matches!(error.code, ErrorCode::DatabaseUnavailable | ErrorCode::Internal) => Err(error),
+                // A backup that cannot even begin must be seen, and must not come again each second.
+                Err(error) => {
+                    tracing::error!(repository.id = %repository, task = task.name, %error, "a due backup cannot start");
+                    skip(inner, occurrence, &task, "cannot_start", &error.sentence).await
+                }
+            }
+        }
+        kind => {
+            let sentence = format!("This version of Trivault does not run tasks of the kind {kind:?} yet.");
+            skip(inner, occurrence, &task, "unsupported", &sentence).await
+        }
+    }
+}
+
+async fn still_running(inner: &Inner, repository: RepositoryId, task: &str) -> Result<bool> {
+    let filter = JobFilter {
+        repository: Some(repository),
+        kinds: vec![JobKind::Backup],
+        states: vec![JobState::Queued, JobState::Running],
+        ..JobFilter::default()
+    };
+    Ok(inner.db.jobs(&filter).await?.iter().any(|job| job.task.as_deref() == Some(task)))
+}
+
+/// Records that a run did not take place, and why.
+async fn skip(inner: &Inner, occurrence: Occurrence, task: &PlanTask, code: &str, sentence: &str) -> Result<()> {
+    let now = inner.clock.now();
+    let caller = scheduler();
+    let Some(repository) = inner.db.repository(occurrence.repository).await? else { return Ok(()) };
+    let job = Job {
+        id: JobId(Uuid::now_v7()),
+        kind: task.kind,
+        state: JobState::Skipped,
+        repository: Some(repository.id),
+        store: Some(repository.store),
+        backup: None,
+        task: Some(task.name.clone()),
+        principal: caller.principal.name.clone(),
+        via: caller.via.to_owned(),
+        attempt: 0,
+        cancel_requested: false,
+        progress: trivault_sources::Progress::default(),
+        bytes_stored: 0,
+        percent: 0,
+        steps: Vec::new(),
+        warnings: Vec::new(),
+        failure: Some(Failure { code: code.to_owned(), sentence: sentence.to_owned(), hint: None }),
+        created_at: now,
+        started_at: None,
+        updated_at: now,
+        finished_at: Some(now),
+        estimated_end: None,
+    };
+    let at = ObjectRef::new(ObjectKind::Job, job.id.0);
+    let mut labels = Labels::default();
+    labels.propose(&inner.namers, at, NewObject::Job(&job));
+    let enqueue = Enqueue {
+        job: NewJob {
+            job,
+            params: serde_json::Value::Null,
+            scopes: Vec::new(),
+            priority: 0,
+            not_before: None,
+            retry_limit: 0,
+            held_by: None,
+            alone_in: None,
+        },
+        backup: None,
+        labels,
+        occurrence: Some(occurrence),
+        audit: AuditEntry::of(&caller, now, "task.skip", Some(at)),
+    };
+    inner.db.enqueue(&enqueue).await.map(drop)
+}

@@ -1,0 +1,138 @@
+//! Attaching a store: the place is probed, its `trivault.json` written or read, its vault made or opened.
+
+use std::sync::Arc;
+
+use trivault_vault::backend::SERVER_VAULT;
+use uuid::Uuid;
+
+use super::{Inner, blocking};
+use crate::{
+    db::{AuditEntry, Labels, StoreRow, VaultRow},
+    domain::*,
+    failure::from_vault,
+    storage::{nesting, state_file::StoreState},
+};
+
+/// Makes a place a store of this installation.
+pub(super) async fn attach(inner: &Arc<Inner>, caller: &Caller, new: NewStore) -> Result<Store> {
+    caller.require(Role::Admin)?;
+    caller.require_everything()?;
+    let NewStore { name, location, credentials, is_default, managed } = new;
+    check_name(&name)?;
+    let location = plain(location)?;
+    let taken = |sentence: String| Error::new(ErrorCode::AlreadyExists(Noun::Store), sentence);
+    if inner.db.store_named(&name).await?.is_some() {
+        return Err(taken(format!("A store called {name} exists already.")));
+    }
+    let (stores, sources) = (inner.db.stores().await?, inner.db.sources().await?);
+    let attached: Vec<Source> = sources.into_iter().filter(|source| source.status == SourceStatus::Attached).collect();
+    nesting::check(&location, &stores, &attached, inner.data.path())?;
+
+    let now = inner.clock.now();
+    let id = StoreId(Uuid::now_v7());
+    let store = Store { id, name, location, is_default, read_only: false, managed, created_at: now, updated_at: now };
+    let opened = {
+        let inner = Arc::clone(inner);
+        blocking(move || open_place(&inner, store, credentials)).await?
+    };
+    let Opened { row, vault } = opened;
+    if stores.iter().any(|known| known.id == row.store.id) {
+        return Err(taken("This place is attached as a store already, under another name.".to_owned()));
+    }
+    let at = ObjectRef::new(ObjectKind::Store, row.store.id.0);
+    let mut labels = Labels::default();
+    labels.propose(&inner.namers, at, NewObject::Store(&row.store));
+    let audit = AuditEntry::of(caller, now, "store.create", Some(at));
+    inner.db.insert_store(&row, vault.as_ref(), &labels, &audit).await?;
+    tracing::info!(store.id = %row.store.id, store.name = row.store.name, "store attached");
+    Ok(row.store)
+}
+
+struct Opened {
+    row: StoreRow,
+    vault: Option<VaultRow>,
+}
+
+/// Blocks.
+fn open_place(inner: &Inner, mut store: Store, credentials: Option<StoreCredentials>) -> Result<Opened> {
+    let storage = &inner.storage;
+    // Sealed for a store's id, which a place that was a store before brings along.
+    let provisional = credentials.as_ref().map(|given| storage.seal_credentials(store.id, given)).transpose()?;
+    let root = storage.root(&store, provisional.as_deref())?;
+    root.prepare().map_err(from_vault)?;
+    root.probe().map_err(from_vault)?;
+    let state = match StoreState::read(root.as_ref())? {
+        Some(state) => state,
+        None => {
+            let fresh = StoreState::new(inner.installation, store.id, &inner.key, store.created_at)?;
+            match fresh.create(root.as_ref())? {
+                true => fresh,
+                // Another server came first.
+                false => StoreState::read(root.as_ref())?.ok_or_else(|| {
+                    Error::new(ErrorCode::StoreUnavailable, "The store changes while it is attached.")
+                })?,
+            }
+        }
+    };
+    store.id = state.store;
+    store.read_only = state.installation != inner.installation;
+    let sealed_credentials = credentials.as_ref().map(|given| storage.seal_credentials(store.id, given)).transpose()?;
+    let vault = server_vault(inner, root.as_ref(), &store, &state)?;
+    let row = StoreRow { salt: state.salt()?, sealed_credentials, store };
+    Ok(Opened { row, vault })
+}
+
+/// The store's own vault. That of another installation is known only where the server key opens it too.
+fn server_vault(
+    inner: &Inner,
+    root: &dyn trivault_vault::backend::StoreRoot,
+    store: &Store,
+    state: &StoreState,
+) -> Result<Option<VaultRow>> {
+    let password = match state.password(&inner.key) {
+        Ok(password) => password,
+        Err(_) if store.read_only => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !store.read_only {
+        inner.storage.create_server_vault(root, SERVER_VAULT, &password)?;
+    }
+    let vault = VaultRecord {
+        id: VaultId(Uuid::now_v7()),
+        store: store.id,
+        kind: VaultKind::Server,
+        path: SERVER_VAULT.to_owned(),
+        created_at: store.created_at,
+    };
+    Ok(Some(VaultRow { vault, sealed_password: Some(state.sealed_password()?), locator: None }))
+}
+
+/// Absolute paths without symbolic links; prefixes without slashes at their ends.
+fn plain(location: StoreLocation) -> Result<StoreLocation> {
+    match location {
+        StoreLocation::Local { path } => {
+            if path.is_empty() || path.contains('\0') {
+                return Err(Error::invalid("The store's folder is not a path."));
+            }
+            let path = nesting::true_path(std::path::Path::new(&path));
+            let path = path.to_str().ok_or_else(|| Error::invalid("The store's folder is not UTF-8."))?.to_owned();
+            Ok(StoreLocation::Local { path })
+        }
+        StoreLocation::S3 { bucket, prefix, region, endpoint, path_style, allow_http } => {
+            if bucket.is_empty() {
+                return Err(Error::invalid("The store's bucket has no name."));
+            }
+            let prefix = prefix.trim_matches('/').to_owned();
+            Ok(StoreLocation::S3 { bucket, prefix, region, endpoint, path_style, allow_http })
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{name:?} cannot be the name of a store."))
+        .hint("A name has up to 64 letters, digits, dots, dashes and underscores, and begins with a letter or digit."))
+}
