@@ -19,7 +19,7 @@ use super::{
     tally::Oddity,
     walk::{Walk, record},
 };
-use crate::{Cutting, NodeType, PreviousFile, Result, StreamOptions, StreamSink, Timestamp};
+use crate::{Cutting, NodeType, PreviousFile, Result, StreamOptions, StreamSink, Timestamp, live_files::Reading};
 
 const OPTIONS: StreamOptions = StreamOptions { cutting: Cutting::ContentDefined, whole_digest: false };
 
@@ -171,6 +171,8 @@ impl Walk<'_> {
     fn read(&mut self, name: &[u8], seen: &Status, last: bool) -> Result<Outcome> {
         let Some(directory) = self.trail.current() else { return Ok(Outcome::Missed(Errno::STALE)) };
         let quietly = self.effective_uid == 0 || self.effective_uid == seen.uid;
+        // Waits while this server captures it as a database; dropped after the file is closed.
+        let _reading = Reading::begin(seen.identity(), &|| self.sink.is_cancelled())?;
         let file = match open_file(directory, as_c_str(name), quietly) {
             Ok(file) => file,
             // A link or something without a reader has taken its place.
