@@ -2,7 +2,11 @@
 
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+    openapi::{
+        ContentBuilder, Ref, RefOr, Response, ResponseBuilder,
+        path::{Operation, PathItem},
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
 };
 
 use crate::{handlers, types};
@@ -35,7 +39,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         handlers::restores::start,
     ),
     components(schemas(types::ErrorBody, types::ForbiddenBody)),
-    modifiers(&Basic)
+    modifiers(&Basic, &CommonAnswers)
 )]
 struct Document;
 
@@ -47,4 +51,35 @@ impl Modify for Basic {
             components.add_security_scheme("basic", SecurityScheme::Http(Http::new(HttpAuthScheme::Basic)));
         }
     }
+}
+
+/// What every call may be answered, beside what stands at its handler.
+struct CommonAnswers;
+
+impl Modify for CommonAnswers {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for item in openapi.paths.paths.values_mut() {
+            let PathItem { get, put, post, delete, patch, .. } = item;
+            for operation in [get, put, post, delete, patch].into_iter().flatten() {
+                add_common_answers(operation);
+            }
+        }
+    }
+}
+
+fn add_common_answers(operation: &mut Operation) {
+    for (status, description, body) in [
+        ("400", "The request is not valid, or names a host that is not ours", "ErrorBody"),
+        ("403", "The role does not allow it, or a page of another site sent it", "ForbiddenBody"),
+        ("404", "Not found", "ErrorBody"),
+        ("500", "A fault of the server", "ErrorBody"),
+    ] {
+        let answers = &mut operation.responses.responses;
+        answers.entry(status.to_owned()).or_insert_with(|| RefOr::T(answer(description, body)));
+    }
+}
+
+fn answer(description: &str, body: &str) -> Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(body))).build();
+    ResponseBuilder::new().description(description).content("application/json", content).build()
 }

@@ -1,5 +1,7 @@
 //! `COVERAGE.md`, the OpenAPI document and the routes say the same.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use chrono_tz::Tz;
@@ -41,4 +43,18 @@ fn every_route_is_in_the_table_and_every_line_of_the_table_has_a_route() {
     assert!(routes.remove(&("GET".to_owned(), "/api/v1/cluster/self/repository/active/{id}".to_owned())));
     let documented: BTreeSet<Call> = documented("implemented").union(&documented("refused")).cloned().collect();
     assert_eq!(documented, routes);
+}
+
+#[test]
+fn every_operation_has_an_id_of_its_own_and_every_answer_a_description() {
+    let document = serde_json::to_value(Couchbase::new(Tz::UTC).openapi()).unwrap();
+    let mut ids = BTreeSet::new();
+    for methods in document["paths"].as_object().unwrap().values() {
+        for operation in methods.as_object().unwrap().values() {
+            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{operation}");
+            for answer in operation["responses"].as_object().unwrap().values() {
+                assert!(!answer["description"].as_str().unwrap_or_default().is_empty(), "{operation}");
+            }
+        }
+    }
 }

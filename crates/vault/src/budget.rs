@@ -3,7 +3,8 @@
 //! Permits are granted first come, first served, so that a large request is not starved by small ones. The budget cannot deadlock
 //! because of one rule: **whoever waits for a permit holds none that only it could release**. Writers keep it by handing a blob's permit
 //! on with the blob, to threads that never wait for the budget; open packs, which hold permits until they are full, are written early
-//! when somebody waits ([`Reclaim`]); readers give their cached blobs up before they wait.
+//! when somebody waits ([`Reclaim`]); readers never wait at all: they cache and read ahead only what the budget has left, and give it
+//! back when somebody waits. Not counted is what each reader and writer has in hand: one group of blobs or one unfinished chunk.
 
 use crate::error::{Result, VaultError};
 use std::{
@@ -107,7 +108,9 @@ impl MemoryBudget {
 
     /// Registers a holder of stored permits.
     pub(crate) fn register(&self, store: Weak<dyn Reclaim>) {
-        self.state().stores.push(store);
+        let mut state = self.state();
+        state.stores.retain(|store| store.strong_count() > 0);
+        state.stores.push(store);
     }
 
     fn permit(self: &Arc<Self>, bytes: u64) -> Permit {

@@ -1,13 +1,19 @@
 //! Captures: streams and trees on their way into the vault.
-#![allow(unused_variables, dead_code)]
 
 use crate::{
-    error::{Result, VaultError},
+    backend::FileKind,
+    capture_state::CaptureState,
+    directory_writer::DirectoryWriter,
+    error::Result,
+    file_writer::FileWriter,
     id::Id,
-    node::{Node, NodeMeta},
-    snapshot::Summary,
+    node::{Node, NodeKind},
+    pack::BlobKind,
+    snapshot::{self, SnapshotRecord, Summary},
+    unpacked, verify,
 };
-use std::sync::Arc;
+use chrono::Utc;
+use std::sync::{Arc, atomic::Ordering};
 
 /// What a caller wants to hear of a capture while it runs. Called from several threads, often: must be cheap.
 pub trait CaptureEvents: Send + Sync {
@@ -76,88 +82,119 @@ pub struct Committed {
     pub verified_blobs: usize,
 }
 
-/// One snapshot in the making. Dropped without [`Capture::commit`], no snapshot is written; stored blobs stay for a retry.
+/// One snapshot in the making. Dropped without [`Capture::commit`], no snapshot is written; blobs that were not yet indexed are given up
+/// then, unless [`Capture::abandon`] was called. Its lock may be released when it and all of its writers are gone.
 #[derive(Debug)]
-pub struct Capture {}
+pub struct Capture {
+    state: Arc<CaptureState>,
+}
 
 impl Capture {
+    pub(crate) fn new(state: CaptureState) -> Self {
+        Self { state: Arc::new(state) }
+    }
+
     /// A new directory's builder, independent of all others. The tree is built from the leaves: finish a directory, then add its id to
     /// the one above.
     pub fn directory(&self) -> DirectoryWriter {
-        DirectoryWriter {}
+        DirectoryWriter::new(Arc::clone(&self.state))
     }
 
     /// A new stream. Several may be open at once, on several threads.
     pub fn file(&self, options: FileOptions) -> Result<FileWriter> {
-        Err(VaultError::internal("not finished"))
+        self.state.check_cancelled()?;
+        Ok(FileWriter::new(Arc::clone(&self.state), options))
     }
 
     /// Looks a node up in the previous snapshot, from its root.
     pub fn previous_node(&self, path: &[&[u8]]) -> Result<Option<Node>> {
-        Err(VaultError::internal("not finished"))
+        match &self.state.previous {
+            Some((_, reader)) => reader.find(path),
+            None => Ok(None),
+        }
     }
 
     /// The content of a file of a previous snapshot, without reading it; `None` when a blob of it is no longer there or the lengths do
     /// not add up, so that the file must be read again.
     pub fn reuse(&self, node: &Node) -> Result<Option<FileRecord>> {
-        Err(VaultError::internal("not finished"))
+        if node.meta.kind != NodeKind::File {
+            return Ok(None);
+        }
+        let mut length = 0;
+        for id in node.content.iter() {
+            match self.state.core.find(BlobKind::Data, id)? {
+                Some(location) => length += u64::from(location.blob.plain_length()),
+                None => return Ok(None),
+            }
+        }
+        let record = FileRecord { content: Arc::clone(&node.content), length, sha256: None, crc32: None };
+        Ok((length == node.meta.size).then_some(record))
     }
 
-    /// Makes everything durable, checks it and writes the snapshot. `guard` is called right before the snapshot is written; its error
-    /// ends the capture without one. On error no snapshot stays.
+    /// Makes what was stored so far durable and findable, so that a retry need not store it again, and ends the capture without a
+    /// snapshot.
+    pub fn abandon(self) -> Result<()> {
+        self.state.session.flush(&|| false)
+    }
+
+    /// Makes everything durable, checks it (levels V1 to V3) and writes the snapshot. `guard` is called right before the snapshot is
+    /// written; its error ends the capture without one. On error no snapshot stays.
     pub fn commit(self, root: Id, guard: &mut dyn FnMut() -> Result<()>, verify: VerifyOptions) -> Result<Committed> {
-        Err(VaultError::internal("not finished"))
-    }
-}
-
-/// Builds one directory. Names must come in strictly ascending byte order.
-#[derive(Debug)]
-pub struct DirectoryWriter {}
-
-impl DirectoryWriter {
-    /// Adds a file; `meta.size` is replaced by the record's length.
-    pub fn add_file(&mut self, name: &[u8], meta: &NodeMeta, record: &FileRecord) -> Result<()> {
-        Err(VaultError::internal("not finished"))
-    }
-
-    /// Adds a directory whose own builder is finished.
-    pub fn add_directory(&mut self, name: &[u8], meta: &NodeMeta, subtree: Id) -> Result<()> {
-        Err(VaultError::internal("not finished"))
-    }
-
-    /// Adds a node without content: symlink, device, fifo, socket.
-    pub fn add_special(&mut self, name: &[u8], meta: &NodeMeta) -> Result<()> {
-        Err(VaultError::internal("not finished"))
+        let state = &*self.state;
+        let is_cancelled = || state.owner.events.is_cancelled();
+        state.check_cancelled()?;
+        state.session.flush(&is_cancelled)?;
+        // Whatever was found stored already must be there still: another process may have pruned meanwhile.
+        state.core.refresh()?;
+        let verified_blobs = verify::check_tree(&state.core, root, verify, &is_cancelled).map_err(|error| {
+            error.during("the backup was not finished because what was stored does not pass its check")
+        })?;
+        state.check_cancelled()?;
+        guard()?;
+        let record = self.record(root);
+        let json = snapshot::to_json(&record)?;
+        let snapshot = unpacked::write(&*state.core.backend, &state.core.key, FileKind::Snapshot, &json)?;
+        if let Err(error) = snapshot::read(&state.core, &snapshot) {
+            state.core.backend.remove(FileKind::Snapshot, &snapshot.to_hex())?;
+            return Err(error.during("the snapshot just written could not be read back and was removed"));
+        }
+        let summary = record.summary.unwrap_or_default();
+        Ok(Committed { snapshot, summary, verified_blobs })
     }
 
-    /// Stores the tree; the answer is its id.
-    pub fn finish(self) -> Result<Id> {
-        Err(VaultError::internal("not finished"))
-    }
-}
-
-/// One stream on its way into the vault. Writes block while the process-wide byte budget is used up.
-#[derive(Debug)]
-pub struct FileWriter {}
-
-impl FileWriter {
-    /// Appends bytes.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        Err(VaultError::internal("not finished"))
-    }
-
-    /// Appends zero bytes; cheaper than writing them.
-    pub fn write_zeros(&mut self, length: u64) -> Result<()> {
-        Err(VaultError::internal("not finished"))
-    }
-
-    /// Ends the current chunk here; only for [`Cutting::AtMarks`], elsewhere without effect.
-    pub fn cut(&mut self) -> Result<()> {
-        Err(VaultError::internal("not finished"))
-    }
-
-    /// Ends the stream. Its blobs are durable when the capture is committed.
-    pub fn finish(self) -> Result<FileRecord> {
-        Err(VaultError::internal("not finished"))
+    fn record(&self, tree: Id) -> SnapshotRecord {
+        let CaptureState { draft, owner, counts, previous, .. } = &*self.state;
+        let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let summary = Summary {
+            backup_start: draft.time,
+            backup_end: Utc::now().max(draft.time),
+            files_new: get(&counts.files_new),
+            files_changed: 0,
+            files_unmodified: get(&counts.files_unmodified),
+            dirs_new: get(&counts.dirs_new),
+            dirs_changed: 0,
+            dirs_unmodified: get(&counts.dirs_unmodified),
+            data_blobs: get(&owner.added.data_blobs),
+            tree_blobs: get(&owner.added.tree_blobs),
+            data_added: get(&owner.added.plain),
+            data_added_packed: get(&owner.added.stored),
+            total_files_processed: get(&counts.files_new) + get(&counts.files_unmodified),
+            total_bytes_processed: get(&counts.bytes),
+        };
+        SnapshotRecord {
+            time: draft.time,
+            parent: previous.as_ref().map(|(id, _)| *id),
+            tree,
+            paths: draft.paths.clone(),
+            hostname: draft.hostname.clone(),
+            username: draft.username.clone(),
+            uid: 0,
+            gid: 0,
+            excludes: Vec::new(),
+            tags: draft.tags.clone(),
+            original: None,
+            program_version: draft.program_version.clone(),
+            summary: Some(summary),
+        }
     }
 }

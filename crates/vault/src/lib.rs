@@ -6,27 +6,56 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod backend;
-#[allow(dead_code)] // used by the writer
+mod blob;
 mod budget;
+mod cache;
 mod capture;
+mod capture_state;
+mod chunker;
+mod config;
+mod core;
+mod crypto;
+mod directory_writer;
 mod error;
+mod file_reader;
+mod file_writer;
+mod go_json;
 mod id;
+mod index;
+mod index_run;
+mod key;
 mod lock;
+mod lock_refresh;
 mod node;
+mod open_pack;
+mod pack;
 mod password;
+mod read_group;
+mod read_pool;
 mod reader;
+mod session;
+mod session_threads;
 mod snapshot;
+mod tally;
+mod tree;
+mod unpacked;
 mod vault;
+mod verify;
 
 pub use budget::MemoryBudget;
-pub use capture::{
-    Capture, CaptureEvents, Committed, Cutting, DirectoryWriter, FileOptions, FileRecord, FileWriter, VerifyOptions,
-};
+pub use capture::{Capture, CaptureEvents, Committed, Cutting, FileOptions, FileRecord, VerifyOptions};
+pub use directory_writer::DirectoryWriter;
 pub use error::{Result, VaultError, VaultErrorKind};
+pub use file_reader::FileReader;
+pub use file_writer::FileWriter;
 pub use id::Id;
+pub use key::Kdf;
 pub use lock::{Lock, LockInfo, LockMode};
 pub use node::{Node, NodeKind, NodeMeta, Timestamp};
 pub use password::Password;
-pub use reader::{FileReader, TreeReader};
+pub use reader::TreeReader;
 pub use snapshot::{DamagedSnapshot, Snapshot, SnapshotDraft, SnapshotList, SnapshotRecord, Summary};
-pub use vault::{Kdf, Vault, VaultOptions};
+pub use vault::{Vault, VaultOptions};
+
+#[cfg(test)]
+mod tests;

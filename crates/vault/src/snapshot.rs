@@ -1,6 +1,12 @@
 //! Snapshots: the roots from which everything in a vault is reached.
 
-use crate::id::Id;
+use crate::{
+    backend::FileKind,
+    core::Core,
+    error::{Result, VaultError, VaultErrorKind},
+    id::Id,
+    unpacked,
+};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -123,7 +129,7 @@ pub struct DamagedSnapshot {
     /// Its name.
     pub id: Id,
     /// Why.
-    pub error: crate::error::VaultError,
+    pub error: VaultError,
 }
 
 /// All snapshots of a vault, those that cannot be read apart.
@@ -135,16 +141,54 @@ pub struct SnapshotList {
     pub damaged: Vec<DamagedSnapshot>,
 }
 
+/// The JSON of a snapshot file.
+pub(crate) fn to_json(record: &SnapshotRecord) -> Result<Vec<u8>> {
+    serde_json::to_vec(record).map_err(|error| VaultError::internal("a snapshot cannot be written").with_source(error))
+}
+
+/// Reads one snapshot file.
+pub(crate) fn read(core: &Core, id: &Id) -> Result<Snapshot> {
+    let json = unpacked::read(&*core.backend, &core.key, FileKind::Snapshot, id).map_err(|error| {
+        if error.kind() == &VaultErrorKind::Missing {
+            VaultError::missing(format!("there is no snapshot {id} in the vault at {}", core.backend.location()))
+        } else {
+            error
+        }
+    })?;
+    let record = serde_json::from_slice(&json)
+        .map_err(|error| VaultError::damaged(format!("snapshot {id} cannot be understood")).with_source(error))?;
+    Ok(Snapshot { id: *id, record })
+}
+
+/// Reads all snapshot files; those that cannot be read are listed apart. A file that vanishes meanwhile was forgotten.
+pub(crate) fn read_all(core: &Core) -> Result<SnapshotList> {
+    let mut list = SnapshotList::default();
+    for id in unpacked::list(&*core.backend, FileKind::Snapshot)? {
+        match read(core, &id) {
+            Ok(snapshot) => list.snapshots.push(snapshot),
+            Err(error) => match error.kind() {
+                VaultErrorKind::Missing => {}
+                VaultErrorKind::Damaged | VaultErrorKind::Unsupported => {
+                    list.damaged.push(DamagedSnapshot { id, error })
+                }
+                _ => return Err(error),
+            },
+        }
+    }
+    list.snapshots.sort_by_key(|snapshot| (snapshot.record.time, snapshot.id));
+    Ok(list)
+}
+
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
 /// Go writes an absent list as `null`.
-fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
     Ok(Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-fn write_time<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+fn write_time<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.serialize_str(&go_time(time))
 }
 

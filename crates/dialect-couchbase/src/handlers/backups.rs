@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Backs the repository's buckets up now.
-#[utoipa::path(post, path = "/api/v1/cluster/self/repository/active/{id}/backup", tag = "tasks", security(("basic" = [])),
+#[utoipa::path(post, path = "/api/v1/cluster/self/repository/active/{id}/backup", operation_id = "start_backup", tag = "tasks", security(("basic" = [])),
     request_body = Option<BackupRequest>, params(("id" = String, Path, description = "The repository's id")), responses(
-    (status = 200, body = TaskName),
+    (status = 200, description = "The task waits or runs", body = TaskName),
     (status = 400, description = "The request is not valid", body = ErrorBody),
     (status = 401, description = "No or wrong credentials; no body"),
     (status = 403, description = "A role that may only read", body = ForbiddenBody),

@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// The cluster: all repositories by state and id.
-#[utoipa::path(get, path = "/api/v1/cluster/self", tag = "cluster", security(("basic" = [])), responses(
-    (status = 200, body = Cluster),
+#[utoipa::path(get, path = "/api/v1/cluster/self", operation_id = "get_cluster", tag = "cluster", security(("basic" = [])), responses(
+    (status = 200, description = "The cluster", body = Cluster),
     (status = 400, description = "Another cluster than `self`", body = ErrorBody),
     (status = 401, description = "No or wrong credentials; no body"),
 ))]

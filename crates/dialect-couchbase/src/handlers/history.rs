@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The repository's ended tasks, newest first.
-#[utoipa::path(get, path = "/api/v1/cluster/self/repository/{state}/{id}/taskHistory", tag = "tasks", security(("basic" = [])),
+#[utoipa::path(get, path = "/api/v1/cluster/self/repository/{state}/{id}/taskHistory", operation_id = "list_task_history", tag = "tasks", security(("basic" = [])),
     params(
         ("state" = String, Path, description = "`active`, `archived` or `imported`"),
         ("id" = String, Path, description = "The repository's id"),
@@ -21,7 +21,7 @@ use crate::{
         ("taskName" = Option<String>, Query, description = "Only tasks of this name"),
         ("offset" = Option<u32>, Query, description = "Skip so many"),
     ), responses(
-    (status = 200, body = [TaskRun]),
+    (status = 200, description = "Ended tasks, newest first", body = [TaskRun]),
     (status = 400, description = "A parameter cannot be read", body = ErrorBody),
     (status = 401, description = "No or wrong credentials; no body"),
     (status = 404, description = "No such repository in this state", body = ErrorBody),

@@ -17,14 +17,14 @@ use crate::{
 };
 
 /// What is in a repository: its backups, oldest first.
-#[utoipa::path(get, path = "/api/v1/cluster/self/repository/{state}/{id}/info", tag = "repositories", security(("basic" = [])),
+#[utoipa::path(get, path = "/api/v1/cluster/self/repository/{state}/{id}/info", operation_id = "get_repository_info", tag = "repositories", security(("basic" = [])),
     params(
         ("state" = String, Path, description = "`active`, `archived` or `imported`"),
         ("id" = String, Path, description = "The repository's id"),
         ("limit" = Option<u32>, Query, description = "At most so many backups; 0: all"),
         ("offset" = Option<u32>, Query, description = "Skip so many"),
     ), responses(
-    (status = 200, body = Info),
+    (status = 200, description = "Its backups, oldest first", body = Info),
     (status = 400, description = "A parameter cannot be read", body = ErrorBody),
     (status = 401, description = "No or wrong credentials; no body"),
     (status = 404, description = "No such repository in this state", body = ErrorBody),

@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// All plans, the shipped ones first.
-#[utoipa::path(get, path = "/api/v1/plan", tag = "plans", security(("basic" = [])), responses(
-    (status = 200, body = [Plan]),
+#[utoipa::path(get, path = "/api/v1/plan", operation_id = "list_plans", tag = "plans", security(("basic" = [])), responses(
+    (status = 200, description = "All plans", body = [Plan]),
     (status = 401, description = "No or wrong credentials; no body"),
 ))]
 pub async fn list(call: Call) -> Result<Json<Vec<Plan>>> {
@@ -25,9 +25,9 @@ pub async fn list(call: Call) -> Result<Json<Vec<Plan>>> {
 }
 
 /// One plan.
-#[utoipa::path(get, path = "/api/v1/plan/{name}", tag = "plans", security(("basic" = [])),
+#[utoipa::path(get, path = "/api/v1/plan/{name}", operation_id = "get_plan", tag = "plans", security(("basic" = [])),
     params(("name" = String, Path, description = "The plan's name")), responses(
-    (status = 200, body = Plan),
+    (status = 200, description = "The plan", body = Plan),
     (status = 401, description = "No or wrong credentials; no body"),
     (status = 404, description = "No such plan", body = ErrorBody),
 ))]
@@ -37,7 +37,7 @@ pub async fn get(call: Call) -> Result<Json<Plan>> {
 }
 
 /// Creates a plan. Plans that exist stay as they are.
-#[utoipa::path(post, path = "/api/v1/plan/{name}", tag = "plans", security(("basic" = [])), request_body = PlanRequest,
+#[utoipa::path(post, path = "/api/v1/plan/{name}", operation_id = "create_plan", tag = "plans", security(("basic" = [])), request_body = PlanRequest,
     params(("name" = String, Path, description = "The plan's name")), responses(
     (status = 200, description = "Created; no body"),
     (status = 400, description = "The plan is not valid, or its name is taken", body = ErrorBody),

@@ -20,12 +20,12 @@ use crate::{
 };
 
 /// Restores a range of backups into this gateway's buckets. Nothing is ever deleted.
-#[utoipa::path(post, path = "/api/v1/cluster/self/repository/{state}/{id}/restore", tag = "tasks", security(("basic" = [])),
+#[utoipa::path(post, path = "/api/v1/cluster/self/repository/{state}/{id}/restore", operation_id = "start_restore", tag = "tasks", security(("basic" = [])),
     request_body = RestoreRequest, params(
         ("state" = String, Path, description = "`active`, `archived` or `imported`"),
         ("id" = String, Path, description = "The repository's id"),
     ), responses(
-    (status = 200, body = TaskName),
+    (status = 200, description = "The task waits or runs", body = TaskName),
     (status = 400, description = "The request is not valid, or its backups cannot be restored this way", body = ErrorBody),
     (status = 401, description = "No or wrong credentials; no body"),
     (status = 403, description = "A role that may only read", body = ForbiddenBody),

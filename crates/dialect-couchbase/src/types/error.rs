@@ -12,6 +12,7 @@ pub struct ErrorBody {
     pub msg: String,
     /// The cause in more words.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub extras: Option<String>,
 }
 

@@ -14,8 +14,10 @@ pub struct Plan {
     #[schema(pattern = "^[0-9A-Za-z_][0-9A-Za-z_-]{0,49}$")]
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub description: Option<String>,
-    /// `null`: all services.
+    /// `null`: all services. Never absent.
+    #[schema(required)]
     pub services: Option<Vec<String>>,
     /// Present and true for the plans that are shipped.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
@@ -29,6 +31,7 @@ pub struct PlanTask {
     pub task_type: TaskType,
     pub schedule: TaskSchedule,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub merge_options: Option<MergeOptions>,
     pub full_backup: bool,
 }
@@ -52,6 +55,7 @@ pub struct TaskSchedule {
     pub period: Period,
     /// `HH:MM`
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub time: Option<String>,
     /// The first run is at once.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]

@@ -26,6 +26,7 @@ pub struct Repository {
     pub plan_name: String,
     /// Only of repositories of a single bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub bucket: Option<BucketRef>,
     pub state: RepositoryState,
     /// As it was given.
@@ -43,8 +44,10 @@ pub struct Repository {
     pub running_tasks: BTreeMap<String, TaskRun>,
     pub version: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub health: Option<Health>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub cloud_info: Option<CloudInfo>,
     #[schema(format = DateTime)]
     pub creation_time: String,
@@ -81,6 +84,7 @@ pub struct ScheduledTask {
 pub struct Health {
     pub healthy: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub health_issue: Option<String>,
 }
 
@@ -88,12 +92,16 @@ pub struct Health {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CloudInfo {
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub credentials_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub staging_dir: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub region: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
     pub endpoint: Option<String>,
     pub force_path_style: bool,
     /// `AWS`

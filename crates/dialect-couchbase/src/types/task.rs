@@ -33,6 +33,7 @@ impl FromJson for BackupRequest {
 pub struct TaskRun {
     /// Only of running tasks: the vendor's client reads this name there.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub name: Option<String>,
     pub task_name: String,
     pub status: TaskStatus,
@@ -43,12 +44,14 @@ pub struct TaskRun {
     pub end: String,
     pub node_runs: Vec<NodeRun>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub error: Option<String>,
     pub error_code: u32,
     #[serde(rename = "type")]
     pub task_type: TaskType,
     /// Only of restores.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub target_cluster: Option<String>,
 }
 
@@ -75,12 +78,15 @@ pub struct NodeRun {
     #[schema(minimum = 0, maximum = 100)]
     pub progress: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub stats: Option<Stats>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub error: Option<String>,
     pub error_code: u32,
     /// What a person should know: warnings and hints.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub out: Option<String>,
 }
 
@@ -93,7 +99,7 @@ pub struct Stats {
     pub transfers: Vec<Transfer>,
     pub progress: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[schema(format = DateTime, nullable = false)]
     pub eta: Option<String>,
 }
 
@@ -104,7 +110,7 @@ pub struct Transfer {
     pub stats: TransferStats,
     pub progress: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[schema(format = DateTime, nullable = false)]
     pub eta: Option<String>,
 }
 
@@ -112,8 +118,10 @@ pub struct Transfer {
 pub struct TransferStats {
     /// Nanoseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub started_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub finished_at: Option<i64>,
     pub buckets: BTreeMap<String, BucketStats>,
     pub complete: bool,

@@ -1,0 +1,113 @@
+//! Keeps a lock fresh from a thread of its own, whatever the data path is waiting for.
+
+use crate::{
+    core::{Core, lock as guard},
+    error::{Result, VaultError},
+    id::Id,
+    lock::{self, HeldLocks, LockMode},
+};
+use std::{
+    fmt,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// A new lock file is written this often; restic's figure.
+const REFRESH: Duration = Duration::from_secs(5 * 60);
+/// After a refresh that failed.
+const RETRY: Duration = Duration::from_secs(30);
+/// A lock that could not be refreshed for so long no longer protects; others take it for stale after 30 minutes.
+const ALIVE: Duration = Duration::from_secs(22 * 60);
+
+/// The refreshing thread of one lock.
+pub(crate) struct Refresher {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+struct Shared {
+    core: Arc<Core>,
+    held: HeldLocks,
+    mode: LockMode,
+    state: Mutex<State>,
+    stopped: Condvar,
+}
+
+struct State {
+    id: Id,
+    refreshed: Instant,
+    stop: bool,
+}
+
+impl Refresher {
+    pub fn start(core: Arc<Core>, held: HeldLocks, mode: LockMode, id: Id) -> Result<Self> {
+        let state = State { id, refreshed: Instant::now(), stop: false };
+        let shared = Arc::new(Shared { core, held, mode, state: Mutex::new(state), stopped: Condvar::new() });
+        let copy = Arc::clone(&shared);
+        match std::thread::Builder::new().name("vault-lock".to_owned()).spawn(move || copy.run()) {
+            Ok(thread) => Ok(Self { shared, thread }),
+            Err(error) => {
+                lock::remove(&shared.core, &shared.held, &id)?;
+                Err(VaultError::internal("the machine gives no more threads").with_source(error))
+            }
+        }
+    }
+
+    /// Name of the lock file now.
+    pub fn id(&self) -> Id {
+        guard(&self.shared.state).id
+    }
+
+    /// Whether the last refresh is recent enough.
+    pub fn is_alive(&self) -> bool {
+        guard(&self.shared.state).refreshed.elapsed() < ALIVE
+    }
+
+    /// Ends the thread and removes the lock file.
+    pub fn stop(self) -> Result<()> {
+        guard(&self.shared.state).stop = true;
+        self.shared.stopped.notify_all();
+        // The thread does not panic; if it did, the lock file is removed all the same.
+        let _ = self.thread.join();
+        let id = guard(&self.shared.state).id;
+        lock::remove(&self.shared.core, &self.shared.held, &id)
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut pause = REFRESH;
+        loop {
+            let state = guard(&self.state);
+            let waited = self.stopped.wait_timeout_while(state, pause, |state| !state.stop);
+            if waited.unwrap_or_else(PoisonError::into_inner).0.stop {
+                return;
+            }
+            pause = match self.refresh() {
+                Ok(()) => REFRESH,
+                Err(error) => {
+                    tracing::warn!(vault.id = %self.core.id, error = %error, "a lock could not be refreshed");
+                    RETRY
+                }
+            };
+        }
+    }
+
+    /// Writes a new lock file, then removes the old one: at no moment there is none.
+    fn refresh(&self) -> Result<()> {
+        let new = lock::write(&self.core, &self.held, self.mode)?;
+        let old = {
+            let mut state = guard(&self.state);
+            state.refreshed = Instant::now();
+            std::mem::replace(&mut state.id, new)
+        };
+        lock::remove(&self.core, &self.held, &old)
+    }
+}
+
+impl fmt::Debug for Refresher {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Refresher({})", self.id())
+    }
+}

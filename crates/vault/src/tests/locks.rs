@@ -1,0 +1,65 @@
+//! Lock files.
+
+use super::scene::*;
+use crate::{LockMode, VaultErrorKind, VaultOptions};
+use std::time::Duration;
+
+#[test]
+fn shared_locks_bear_each_other_and_an_exclusive_one_bears_none() {
+    let scene = Scene::new();
+    let other = scene.reopened();
+    let first = scene.vault.lock(LockMode::Shared, Duration::ZERO).unwrap();
+    let second = other.lock(LockMode::Shared, Duration::ZERO).unwrap();
+    assert!(first.is_alive() && first.id() != second.id());
+    let refused = other.lock(LockMode::Exclusive, Duration::ZERO).unwrap_err();
+    assert!(matches!(refused.kind(), VaultErrorKind::Locked { by, .. } if by.contains("node@trivault-test")));
+    first.release().unwrap();
+    drop(second);
+    let alone = other.lock(LockMode::Exclusive, Duration::ZERO).unwrap();
+    assert!(scene.vault.lock(LockMode::Shared, Duration::ZERO).is_err());
+    assert_eq!(files_below(&scene.path().join("locks")).len(), 1, "a refused lock leaves nothing behind");
+    alone.release().unwrap();
+    assert!(files_below(&scene.path().join("locks")).is_empty());
+}
+
+#[test]
+fn who_waits_gets_the_lock_when_it_is_released() {
+    let scene = Scene::new();
+    let held = scene.vault.lock(LockMode::Exclusive, Duration::ZERO).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| scene.reopened().lock(LockMode::Shared, Duration::from_secs(60)).map(drop));
+        held.release().unwrap();
+        waiting.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn locks_of_a_dead_process_of_this_node_are_found_and_removed() {
+    let scene = Scene::new();
+    let held = scene.vault.lock(LockMode::Shared, Duration::ZERO).unwrap();
+    let kept = std::fs::read(&files_below(&scene.path().join("locks"))[0]).unwrap();
+    assert!(scene.vault.own_stale_locks().unwrap().is_empty(), "a lock that is held is not stale");
+    let id = held.id();
+    held.release().unwrap();
+    std::fs::write(scene.path().join("locks").join(id.to_hex()), kept).unwrap();
+    let stale = scene.vault.own_stale_locks().unwrap();
+    assert_eq!(stale.iter().map(|lock| lock.id).collect::<Vec<_>>(), [id]);
+    let options = VaultOptions { lock_user: "another node".to_owned(), ..options() };
+    let elsewhere = crate::Vault::open(backend(&scene.path()), &crate::Password::new(PASSWORD), options).unwrap();
+    assert!(elsewhere.own_stale_locks().unwrap().is_empty(), "another node's lock is not ours to judge");
+    scene.vault.remove_locks(&[id, id]).unwrap();
+    assert!(scene.vault.locks().unwrap().is_empty());
+}
+
+#[test]
+fn an_empty_lock_file_is_no_lock_and_an_unreadable_one_is_an_error() {
+    let scene = Scene::new();
+    let locks = scene.path().join("locks");
+    std::fs::create_dir_all(&locks).unwrap();
+    std::fs::write(locks.join("0".repeat(64)), b"").unwrap();
+    scene.vault.lock(LockMode::Exclusive, Duration::ZERO).unwrap().release().unwrap();
+    std::fs::write(locks.join("1".repeat(64)), b"garbage").unwrap();
+    let error = scene.vault.lock(LockMode::Shared, Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind(), &VaultErrorKind::Damaged);
+    assert!(error.hint().unwrap().contains("unlock"));
+}

@@ -1,0 +1,8 @@
+//! Tests of the vault as a whole, on local folders.
+
+mod capture;
+mod concurrency;
+mod damage;
+mod locks;
+mod restic;
+mod scene;
