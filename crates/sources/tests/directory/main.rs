@@ -11,5 +11,6 @@ mod refusals;
 mod restore;
 mod reuse;
 mod speed;
+mod suite;
 mod support;
 mod unprivileged;

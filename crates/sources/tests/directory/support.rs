@@ -151,7 +151,15 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::in_directory(tempfile::tempdir().unwrap())
+    }
+
+    /// In memory where the machine offers it, for tests of which the disk's speed is not the point.
+    pub fn in_memory() -> Self {
+        Self::in_directory(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
+    fn in_directory(directory: tempfile::TempDir) -> Self {
         fs::create_dir(directory.path().join("live")).unwrap();
         Self { directory }
     }
