@@ -23,7 +23,9 @@ use super::{
     tally::{Shortfall, Tally},
     write,
 };
-use crate::{ErrorKind, NodeMeta, NodeType, PartReader, Progress, Result, SourceError, StoredNode};
+use crate::{
+    ErrorKind, NodeMeta, NodeType, PartReader, Progress, Result, SourceError, StoredNode, live_files::Reading,
+};
 
 /// Bytes copied at a time.
 const COPY_BUFFER_BYTES: usize = 1024 * 1024;
@@ -288,6 +290,9 @@ impl<'r> Builder<'r> {
         let (Some(target), Some(comparer)) = (&self.target, &mut self.comparer) else { return Ok(false) };
         let Some(directory) = target.current() else { return Ok(false) };
         let name = as_c_str(name);
+        // Waits while this server captures it as a database, whose locks closing the file would take away.
+        let part = self.part;
+        let _reading = Reading::begin(status.identity(), &|| part.is_cancelled())?;
         if comparer.metadata_differs(Place::Name(&directory, name), status, meta) {
             return Ok(false);
         }

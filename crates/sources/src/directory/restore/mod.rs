@@ -31,7 +31,9 @@ use plan::{Details, Mode};
 use selection::Chosen;
 
 use super::status::failure;
-use crate::{Conflict, Interrupted, PartReader, PartRestorePlan, Progress, RestoreOutcome, Result, SourceError};
+use crate::{
+    Conflict, Interrupted, PartReader, PartRestorePlan, Progress, RestoreOutcome, Result, SourceError, Warning,
+};
 
 fn details(plan: &PartRestorePlan) -> Result<Details> {
     serde_json::from_value(plan.details.clone()).map_err(apply::unreadable_plan)
@@ -109,6 +111,13 @@ fn put_into_place(
     progress: Progress,
 ) -> Result<()> {
     let watch = Watch { log: &|line| part.log(line), step: &|| part.progress(progress) };
+    if details.mode == Mode::Entries {
+        let sentence = format!(
+            "{} cannot be renamed, so its entries are replaced one by one: for a moment programs see old and new ones.",
+            places.target.shown()
+        );
+        part.warn(Warning { code: "not_atomic".to_owned(), count: 1, sentence });
+    }
     match details.mode {
         Mode::Fresh => apply::publish(places, details, &watch),
         Mode::Swap => apply::swap(places, details, &watch),
