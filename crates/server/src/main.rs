@@ -1,1 +1,8 @@
+//! The binary `trivault`.
+
+mod cli;
+mod config;
+mod logging;
+mod ready_file;
+
 fn main() {}

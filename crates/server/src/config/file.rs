@@ -1,0 +1,187 @@
+//! The configuration file as written: TOML, unknown keys refused with the nearest valid name.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Deserialize;
+
+use super::suggestion;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    pub data_dir: Option<PathBuf>,
+    /// Origin for absolute URLs: `https://backup.example.org`.
+    pub public_url: Option<String>,
+    /// Hosts that clients may name besides loopback and own addresses.
+    pub allowed_hosts: Vec<String>,
+    /// Addresses whose forwarding headers count.
+    pub trusted_proxies: Option<Vec<String>>,
+    /// Zone of plans, IANA name; otherwise the machine's.
+    pub time_zone: Option<String>,
+    pub key_file: Option<PathBuf>,
+    /// 64 hex digits in an environment variable, where several nodes share the work.
+    pub key_env: Option<String>,
+    pub listeners: Vec<Listener>,
+    pub database: Option<Database>,
+    pub log: Log,
+    pub limits: Limits,
+    pub sources: Vec<Source>,
+    pub stores: Vec<Store>,
+    pub users: Vec<User>,
+    pub arcgis: Arcgis,
+    pub couchbase: Couchbase,
+    pub dbaas: Dbaas,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// `127.0.0.1:8097`
+    pub address: String,
+    /// All when absent.
+    pub dialects: Option<Vec<String>>,
+    pub tls: Option<Tls>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM, leaf first.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// `postgresql://user@host/db`, without password.
+    pub url: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub password_env: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    pub filter: Option<String>,
+    /// `text` or `json`
+    pub format: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Jobs at a time on this node.
+    pub workers: Option<usize>,
+    /// MiB that backups and restores may keep in flight.
+    pub memory_mib: Option<u64>,
+    /// MiB of a request's body.
+    pub body_mib: Option<u64>,
+    /// Seconds until a request must have been read.
+    pub request_seconds: Option<u64>,
+    /// Seconds that a stop waits for running jobs before it hands them back.
+    pub stop_seconds: Option<u64>,
+    /// Seconds that a worker may be silent before its job is taken over.
+    pub lease_seconds: Option<u64>,
+    /// zstd level, 1 to 19.
+    pub compression_level: Option<i32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    pub name: String,
+    /// `directory` or `sqlite`
+    pub kind: String,
+    pub path: PathBuf,
+    #[serde(default)]
+    pub options: BTreeMap<String, toml::Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    pub name: String,
+    /// A directory, or `s3://bucket/prefix`.
+    pub location: String,
+    #[serde(default)]
+    pub default: bool,
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
+    pub path_style: Option<bool>,
+    #[serde(default)]
+    pub allow_http: bool,
+    pub access_key_env: Option<String>,
+    pub access_key_file: Option<PathBuf>,
+    pub secret_key_env: Option<String>,
+    pub secret_key_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    pub name: String,
+    /// `reader`, `operator` or `admin`
+    pub role: String,
+    pub password_file: Option<PathBuf>,
+    pub password_env: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Arcgis {
+    /// First path segments that are served; `context` and `arcgis` when absent.
+    pub contexts: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Couchbase {
+    /// Directories below which an archive path is a store of its own; elsewhere it is a label.
+    pub archive_roots: Vec<PathBuf>,
+    /// Further hosts that a restore's `target` may name for this gateway.
+    pub target_hosts: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dbaas {
+    /// Names under which this gateway is listed as a region; `local` when absent.
+    pub regions: Option<Vec<String>>,
+}
+
+/// # Errors
+/// A sentence with line, column and, for an unknown key, the nearest valid one.
+pub fn parse(text: &str) -> Result<File, String> {
+    toml::from_str(text).map_err(|error| {
+        let place = error.span().map_or_else(String::new, |span| {
+            let before = &text[..span.start.min(text.len())];
+            let line = before.matches('\n').count() + 1;
+            let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
+            format!("Line {line}, column {column}: ")
+        });
+        let message = error.message();
+        let sentence = suggestion::explain_unknown_field(message).unwrap_or_else(|| format!("{message}."));
+        format!("{place}{sentence}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_refused_with_place_and_nearest_name() {
+        let sentence = parse("data_dir = \"/d\"\n[[listeners]]\naddres = \"127.0.0.1:1\"\n").unwrap_err();
+        assert_eq!(sentence, "Line 3, column 1: `addres` is not a key here. Did you mean `address`?");
+    }
+
+    #[test]
+    fn a_whole_file_is_understood() {
+        let file = parse(include_str!("../../../../docs/trivault.example.toml")).unwrap();
+        assert_eq!(file.listeners.len(), 2);
+        assert_eq!(file.sources.len(), 2);
+        assert_eq!(file.stores.len(), 2);
+    }
+}

@@ -1,0 +1,9 @@
+//! What the server runs with: embedded defaults, then the configuration file, then the environment and the command line.
+
+pub mod file;
+pub mod resolve;
+pub mod secret;
+pub mod source_argument;
+pub mod suggestion;
+
+pub use resolve::{Configuration, Database, Listener};

@@ -1,0 +1,399 @@
+//! Joins defaults, file, environment and command line into one checked configuration.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use trivault_engine::{NewSource, NewStore, Role, SecretText, StoreCredentials, StoreLocation};
+use trivault_sources::SourceConfig;
+
+use super::{file, secret, source_argument, suggestion};
+use crate::cli::args::{Common, LogFormat, ServeArguments};
+
+/// Where clients of all three dialects look first.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8097";
+/// Path segments that other dialects own or may own one day.
+const RESERVED_CONTEXTS: &[&str] = &["api", "v1", "plan", "_p", "cluster", "pools", "dapi", "healthz", "readyz", "config"];
+const DIALECTS: &[&str] = &["couchbase", "arcgis", "dbaas"];
+
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub address: SocketAddr,
+    /// `None`: all dialects.
+    pub dialects: Option<Vec<String>>,
+    /// Certificate and key, PEM files.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// `<data_dir>/trivault.db`
+    Sqlite,
+    Postgres { url: String, password: Option<SecretText> },
+}
+
+#[derive(Clone, Debug)]
+pub struct User {
+    pub name: String,
+    pub role: Role,
+    pub password: SecretText,
+}
+
+/// Everything checked that can be checked without touching sources, stores or the database.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    pub data_directory: PathBuf,
+    pub public_url: Option<url::Url>,
+    pub allowed_hosts: Vec<String>,
+    pub trusted_proxies: Vec<IpAddr>,
+    pub zone: chrono_tz::Tz,
+    pub key_file: Option<PathBuf>,
+    pub key: Option<SecretText>,
+    pub listeners: Vec<Listener>,
+    pub database: Database,
+    pub workers: usize,
+    /// Bytes.
+    pub memory: u64,
+    /// Bytes.
+    pub body_limit: usize,
+    pub request_time: Duration,
+    pub stop_time: Duration,
+    pub lease: Duration,
+    pub compression_level: i32,
+    /// `None`: no configuration names sources, so those of the database stay as they are.
+    pub sources: Vec<NewSource>,
+    pub stores: Vec<NewStore>,
+    pub users: Vec<User>,
+    pub contexts: Vec<String>,
+    pub archive_roots: Vec<PathBuf>,
+    pub target_hosts: Vec<String>,
+    pub regions: Vec<String>,
+    pub log_filter: Option<String>,
+    pub log_format: LogFormat,
+}
+
+/// # Errors
+/// A sentence that names the key and the rule.
+pub fn resolve(common: &Common, serve: &ServeArguments) -> Result<Configuration, String> {
+    let file = match &common.config {
+        None => file::File::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("The configuration file {} cannot be read: {error}.", path.display()))?;
+            file::parse(&text).map_err(|sentence| format!("{}: {sentence}", path.display()))?
+        }
+    };
+    let here = std::env::current_dir().map_err(|error| format!("The working directory cannot be told: {error}."))?;
+    join(file, common, serve, &here)
+}
+
+fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) -> Result<Configuration, String> {
+    let file::File {
+        data_dir, public_url, allowed_hosts, trusted_proxies, time_zone, key_file, key_env, listeners, database, log, limits,
+        sources, stores, users, arcgis, couchbase, dbaas,
+    } = file;
+    let file::Limits {
+        workers, memory_mib, body_mib, request_seconds, stop_seconds, lease_seconds, compression_level,
+    } = limits;
+    let data_directory = common.data_dir.clone().or(data_dir).unwrap_or_else(default_data_directory);
+    if key_file.is_some() && key_env.is_some() {
+        return Err("Give either key_file or key_env, not both.".to_owned());
+    }
+    Ok(Configuration {
+        data_directory: source_argument::absolute(here, &data_directory),
+        public_url: serve.public_url.clone().or(public_url).map(|text| origin(&text)).transpose()?,
+        allowed_hosts,
+        trusted_proxies: trusted_proxies.map_or_else(|| Ok(loopback()), |texts| addresses(&texts))?,
+        zone: zone(time_zone.as_deref())?,
+        key_file,
+        key: key_env.as_deref().map(secret::from_environment).transpose()?,
+        listeners: if serve.listen.is_empty() { configured_listeners(listeners)? } else { listen(&serve.listen)? },
+        database: database.map_or(Ok(Database::Sqlite), self::database)?,
+        workers: within("limits.workers", workers.unwrap_or(2), 1, 64)?,
+        memory: within("limits.memory_mib", memory_mib.unwrap_or(160), 64, 1 << 20)? << 20,
+        body_limit: within("limits.body_mib", body_mib.unwrap_or(1), 1, 64)? as usize * 1024 * 1024,
+        request_time: Duration::from_secs(within("limits.request_seconds", request_seconds.unwrap_or(30), 1, 3600)?),
+        stop_time: Duration::from_secs(within("limits.stop_seconds", stop_seconds.unwrap_or(30), 0, 3600)?),
+        lease: Duration::from_secs(within("limits.lease_seconds", lease_seconds.unwrap_or(60), 2, 3600)?),
+        compression_level: within("limits.compression_level", compression_level.unwrap_or(3), 1, 19)?,
+        sources: all_sources(sources, &serve.source, here)?,
+        stores: stores.into_iter().map(|store| new_store(store, here)).collect::<Result<_, _>>()?,
+        users: users.into_iter().map(user).collect::<Result<_, _>>()?,
+        contexts: contexts(arcgis.contexts)?,
+        archive_roots: couchbase.archive_roots,
+        target_hosts: couchbase.target_hosts,
+        regions: dbaas.regions.unwrap_or_else(|| vec!["local".to_owned()]),
+        log_filter: common.log.clone().or(log.filter),
+        log_format: match (common.log_format, log.format.as_deref()) {
+            (Some(format), _) => format,
+            (None, None | Some("text")) => LogFormat::Text,
+            (None, Some("json")) => LogFormat::Json,
+            (None, Some(other)) => return Err(format!("log.format is `{other}`; it can be `text` or `json`.")),
+        },
+    })
+}
+
+/// `/var/lib/trivault` for root, else `~/.local/share/trivault`.
+fn default_data_directory() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/trivault");
+    }
+    match std::env::var_os("HOME") {
+        Some(home) => PathBuf::from(home).join(".local/share/trivault"),
+        None => PathBuf::from("trivault-data"),
+    }
+}
+
+fn loopback() -> Vec<IpAddr> {
+    vec![std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()]
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<T, String> {
+    if value < least || value > most {
+        return Err(format!("{key} is {value}; it can be {least} to {most}."));
+    }
+    Ok(value)
+}
+
+fn origin(text: &str) -> Result<url::Url, String> {
+    let url = url::Url::parse(text).map_err(|error| format!("public_url `{text}` is not a URL: {error}."))?;
+    let is_origin = matches!(url.scheme(), "http" | "https")
+        && url.host().is_some()
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if is_origin { Ok(url) } else { Err(format!("public_url `{text}` must be an origin alone, as https://backup.example.org.")) }
+}
+
+fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, String> {
+    texts
+        .iter()
+        .map(|text| text.parse().map_err(|_| format!("`{text}` in trusted_proxies is not an IP address.")))
+        .collect()
+}
+
+fn zone(name: Option<&str>) -> Result<chrono_tz::Tz, String> {
+    let Some(name) = name else {
+        let machines = iana_time_zone::get_timezone().ok().and_then(|name| name.parse().ok());
+        return Ok(machines.unwrap_or(chrono_tz::UTC));
+    };
+    name.parse().map_err(|_| {
+        let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+        let hint = suggestion::nearest(name, known).map_or_else(String::new, |near| format!(" Did you mean `{near}`?"));
+        format!("time_zone `{name}` is not an IANA zone.{hint}")
+    })
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    let expanded = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    expanded
+        .as_deref()
+        .unwrap_or(text)
+        .parse()
+        .map_err(|_| format!("`{text}` is not an address to listen on. Write IP:PORT, for example {DEFAULT_LISTEN}."))
+}
+
+fn listen(texts: &[String]) -> Result<Vec<Listener>, String> {
+    texts.iter().map(|text| Ok(Listener { address: socket_address(text)?, dialects: None, tls: None })).collect()
+}
+
+fn configured_listeners(listeners: Vec<file::Listener>) -> Result<Vec<Listener>, String> {
+    if listeners.is_empty() {
+        return listen(&[DEFAULT_LISTEN.to_owned()]);
+    }
+    listeners
+        .into_iter()
+        .map(|file::Listener { address, dialects, tls }| {
+            for name in dialects.iter().flatten() {
+                if !DIALECTS.contains(&name.as_str()) {
+                    return Err(format!("`{name}` is not a dialect. Known are: {}.", DIALECTS.join(", ")));
+                }
+            }
+            Ok(Listener {
+                address: socket_address(&address)?,
+                dialects,
+                tls: tls.map(|file::Tls { certificate, key }| (certificate, key)),
+            })
+        })
+        .collect()
+}
+
+fn database(file::Database { url, password_file, password_env }: file::Database) -> Result<Database, String> {
+    let Some(url) = url else { return Err("[database] names no url; leave the section out for SQLite.".to_owned()) };
+    let parsed = url::Url::parse(&url).map_err(|error| format!("database.url is not a URL: {error}."))?;
+    if !matches!(parsed.scheme(), "postgres" | "postgresql") {
+        return Err("database.url must begin with postgresql://; SQLite is used when the section is absent.".to_owned());
+    }
+    if parsed.password().is_some() {
+        return Err("database.url holds a password; name it by database.password_file or password_env instead.".to_owned());
+    }
+    let password = secret::referenced("database.password", password_file.as_deref(), password_env.as_deref())?;
+    Ok(Database::Postgres { url, password })
+}
+
+fn all_sources(configured: Vec<file::Source>, arguments: &[String], here: &Path) -> Result<Vec<NewSource>, String> {
+    let mut sources = Vec::new();
+    for file::Source { name, kind, path, options } in configured {
+        source_argument::check_name(&name)?;
+        let options = match serde_json::to_value(&options) {
+            Ok(serde_json::Value::Object(options)) => options,
+            Ok(_) | Err(_) => return Err(format!("The options of the source {name} cannot be understood.")),
+        };
+        let location = source_argument::absolute(here, &path).to_string_lossy().into_owned();
+        let config = SourceConfig { kind, location, options, never_capture: Vec::new() };
+        sources.push(NewSource { name, config, managed: true });
+    }
+    for text in arguments {
+        sources.push(NewSource { managed: true, ..source_argument::parse(text, here)? });
+    }
+    for (position, source) in sources.iter().enumerate() {
+        if sources[..position].iter().any(|other| other.name == source.name) {
+            return Err(format!("Two sources are called {}. Put another name in front of one: NAME=KIND:PATH.", source.name));
+        }
+    }
+    Ok(sources)
+}
+
+/// `s3://bucket/prefix` or a path.
+///
+/// # Errors
+/// A sentence when it is neither.
+pub fn store_location(
+    text: &str, region: Option<String>, endpoint: Option<String>, path_style: Option<bool>, allow_http: bool, here: &Path,
+) -> Result<StoreLocation, String> {
+    let Some(rest) = text.strip_prefix("s3://") else {
+        if let Some((scheme, _)) = text.split_once("://") {
+            return Err(format!("`{scheme}://` is not a place for a store. Use a directory or s3://BUCKET/PREFIX."));
+        }
+        let path = source_argument::absolute(here, Path::new(text));
+        return Ok(StoreLocation::Local { path: path.to_string_lossy().into_owned() });
+    };
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.len() < 3 {
+        return Err(format!("`{text}` names no bucket (at least three characters). Write s3://BUCKET/PREFIX."));
+    }
+    Ok(StoreLocation::S3 {
+        bucket: bucket.to_owned(),
+        prefix: prefix.trim_matches('/').to_owned(),
+        region,
+        path_style: path_style.unwrap_or(endpoint.is_some()),
+        endpoint,
+        allow_http,
+    })
+}
+
+fn new_store(store: file::Store, here: &Path) -> Result<NewStore, String> {
+    let file::Store {
+        name, location, default, region, endpoint, path_style, allow_http, access_key_env, access_key_file, secret_key_env,
+        secret_key_file,
+    } = store;
+    source_argument::check_name(&name)?;
+    let access_key = secret::referenced("access_key", access_key_file.as_deref(), access_key_env.as_deref())?;
+    let secret_key = secret::referenced("secret_key", secret_key_file.as_deref(), secret_key_env.as_deref())?;
+    let credentials = match (access_key, secret_key) {
+        (None, None) => None,
+        (Some(access_key), Some(secret_key)) => Some(StoreCredentials {
+            access_key: access_key.expose().to_owned(),
+            secret_key,
+            session_token: None,
+        }),
+        (Some(_), None) | (None, Some(_)) => {
+            return Err(format!("The store {name} needs both an access key and a secret key."));
+        }
+    };
+    Ok(NewStore {
+        location: store_location(&location, region, endpoint, path_style, allow_http, here)?,
+        name,
+        credentials,
+        is_default: default,
+        managed: true,
+    })
+}
+
+fn user(file::User { name, role, password_file, password_env }: file::User) -> Result<User, String> {
+    let role = match role.as_str() {
+        "reader" => Role::Reader,
+        "operator" => Role::Operator,
+        "admin" => Role::Admin,
+        other => return Err(format!("The role of {name} is `{other}`; it can be reader, operator or admin.")),
+    };
+    let password = secret::referenced("password", password_file.as_deref(), password_env.as_deref())?
+        .ok_or_else(|| format!("The user {name} needs a password_file or password_env."))?;
+    Ok(User { name, role, password })
+}
+
+fn contexts(configured: Option<Vec<String>>) -> Result<Vec<String>, String> {
+    let contexts = configured.unwrap_or_else(|| vec!["context".to_owned(), "arcgis".to_owned()]);
+    for context in &contexts {
+        let well_formed = !context.is_empty()
+            && context.chars().all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character))
+            && !context.starts_with('.');
+        if !well_formed {
+            return Err(format!("The context `{context}` must be one path segment of letters, digits, `_`, `.` and `-`."));
+        }
+        if RESERVED_CONTEXTS.contains(&context.as_str()) {
+            return Err(format!("The context `{context}` collides with a path of another dialect; take another word."));
+        }
+    }
+    Ok(contexts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(text: &str) -> Result<Configuration, String> {
+        join(file::parse(text).unwrap(), &Common::default(), &ServeArguments::default(), Path::new("/here"))
+    }
+
+    #[test]
+    fn without_a_file_everything_has_a_default() {
+        let configuration = joined("").unwrap();
+        assert_eq!(configuration.listeners[0].address, DEFAULT_LISTEN.parse().unwrap());
+        assert_eq!(configuration.contexts, ["context", "arcgis"]);
+        assert_eq!(configuration.memory, 160 << 20);
+        assert!(configuration.sources.is_empty());
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_refused_with_the_rule() {
+        for (text, part) in [
+            ("public_url = \"https://x/y\"", "origin alone"),
+            ("[[listeners]]\naddress = \"8097\"", "IP:PORT"),
+            ("[[listeners]]\naddress = \"127.0.0.1:1\"\ndialects = [\"redfish\"]", "not a dialect"),
+            ("time_zone = \"Europe/Berln\"", "Did you mean `Europe/Berlin`"),
+            ("[limits]\nworkers = 0", "1 to 64"),
+            ("[arcgis]\ncontexts = [\"api\"]", "collides"),
+            ("[database]\nurl = \"postgresql://u:secret@h/d\"", "holds a password"),
+            ("[[stores]]\nname = \"x\"\nlocation = \"ftp://x\"", "not a place"),
+            ("[[sources]]\nname = \"a b\"\nkind = \"sqlite\"\npath = \"x\"", "not a name"),
+            ("key_file = \"a\"\nkey_env = \"B\"", "not both"),
+        ] {
+            let sentence = joined(text).unwrap_err();
+            assert!(sentence.contains(part), "{text}: {sentence}");
+            assert!(!sentence.contains("secret@"), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let file = file::parse("data_dir = \"/file\"\n[[listeners]]\naddress = \"127.0.0.1:1\"").unwrap();
+        let common = Common { data_dir: Some("relative".into()), ..Common::default() };
+        let serve = ServeArguments { listen: vec!["localhost:0".to_owned()], ..ServeArguments::default() };
+        let configuration = join(file, &common, &serve, Path::new("/here")).unwrap();
+        assert_eq!(configuration.data_directory, Path::new("/here/relative"));
+        assert_eq!(configuration.listeners[0].address, "127.0.0.1:0".parse().unwrap());
+    }
+
+    #[test]
+    fn two_sources_of_one_name_are_refused() {
+        let serve = ServeArguments { source: vec!["dir:a".into(), "sqlite:a.db".into()], ..ServeArguments::default() };
+        let sentence = join(file::File::default(), &Common::default(), &serve, Path::new("/h")).unwrap_err();
+        assert!(sentence.contains("Two sources are called a"), "{sentence}");
+    }
+}

@@ -1,0 +1,112 @@
+//! `[NAME=]KIND:PATH`, as `--source` and `source add` take it.
+
+use std::path::{Path, PathBuf};
+
+use trivault_engine::NewSource;
+use trivault_sources::SourceConfig;
+
+/// Prefixes that are understood, with the kind of source that each means.
+const KINDS: &[(&str, &str)] = &[("dir", "directory"), ("directory", "directory"), ("sqlite", "sqlite")];
+
+/// # Errors
+/// A sentence with an example when the text cannot be understood.
+pub fn parse(text: &str, working_directory: &Path) -> Result<NewSource, String> {
+    let (name, rest) = match text.split_once('=') {
+        Some((name, rest)) if !name.contains([':', '/']) => (Some(name), rest),
+        _ => (None, text),
+    };
+    let Some((prefix, path)) = rest.split_once(':') else {
+        return Err(format!("`{text}` is not a source. Write [NAME=]KIND:PATH, for example photos=dir:./photos."));
+    };
+    let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == prefix) else {
+        return Err(format!(
+            "`{prefix}` in `{text}` is not a kind of source. Known are dir:PATH and sqlite:PATH."
+        ));
+    };
+    if path.is_empty() {
+        return Err(format!("`{text}` names no path. Write [NAME=]KIND:PATH, for example app=sqlite:./app.db."));
+    }
+    let location = absolute(working_directory, Path::new(path));
+    let name = match name {
+        Some(name) => name.to_owned(),
+        None => name_of(kind, &location),
+    };
+    check_name(&name)?;
+    let config = SourceConfig {
+        kind: (*kind).to_owned(),
+        location: location.to_string_lossy().into_owned(),
+        options: serde_json::Map::new(),
+        never_capture: Vec::new(),
+    };
+    Ok(NewSource { name, config, managed: false })
+}
+
+/// Absolute, without `.` and `..`; links are left as they are, because a source is what its path means when it is read.
+pub fn absolute(working_directory: &Path, path: &Path) -> PathBuf {
+    let mut absolute = PathBuf::new();
+    for component in working_directory.join(path).components() {
+        match component {
+            std::path::Component::CurDir => {}
+            std::path::Component::ParentDir => {
+                absolute.pop();
+            }
+            std::path::Component::Prefix(_) | std::path::Component::RootDir | std::path::Component::Normal(_) => {
+                absolute.push(component);
+            }
+        }
+    }
+    absolute
+}
+
+/// # Errors
+/// A sentence with the rule.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let mut characters = name.chars();
+    let starts_well = characters.next().is_some_and(|first| first.is_ascii_alphanumeric());
+    let goes_on_well = characters.all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character));
+    if starts_well && goes_on_well && name.len() <= 64 {
+        return Ok(());
+    }
+    Err(format!(
+        "`{name}` is not a name: 1 to 64 letters, digits, `_`, `.` and `-`, beginning with a letter or digit. \
+         Put a name in front, for example photos=dir:/srv/My Photos."
+    ))
+}
+
+/// The file's or directory's own name; the ending of a database is left out.
+fn name_of(kind: &str, location: &Path) -> String {
+    let name = if kind == "sqlite" { location.file_stem() } else { location.file_name() };
+    name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> (String, String, String) {
+        let source = parse(text, Path::new("/work dir")).unwrap();
+        (source.name, source.config.kind, source.config.location)
+    }
+
+    #[test]
+    fn a_name_may_stand_in_front_or_comes_from_the_path() {
+        let text = |a: &str, b: &str, c: &str| (a.to_owned(), b.to_owned(), c.to_owned());
+        assert_eq!(parsed("dir:./photos"), text("photos", "directory", "/work dir/photos"));
+        assert_eq!(parsed("p=dir:/srv/a b/../c"), text("p", "directory", "/srv/c"));
+        assert_eq!(parsed("sqlite:app.v2.db"), text("app.v2", "sqlite", "/work dir/app.v2.db"));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_refused_with_an_example() {
+        for (text, part) in [
+            ("photos", "KIND:PATH"),
+            ("zip:./x", "not a kind"),
+            ("dir:", "names no path"),
+            ("dir:/", "not a name"),
+            ("dir:./My Photos", "not a name"),
+        ] {
+            let sentence = parse(text, Path::new("/w")).unwrap_err();
+            assert!(sentence.contains(part), "{text}: {sentence}");
+        }
+    }
+}
