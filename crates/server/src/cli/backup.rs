@@ -1,0 +1,140 @@
+//! `trivault backup`.
+
+use std::path::Path;
+
+use trivault_engine::{
+    Backup, BackupFilter, BackupId, NewRepository, SecretText, SourceSelection, StartBackup, Trigger,
+};
+
+use super::{
+    args::{BackupCommand, Common},
+    session::{Session, sentence},
+};
+use crate::{config::secret, output};
+
+/// Owner of the repositories that the command line makes.
+const OWNER: &str = "cli";
+
+pub async fn run(common: &Common, command: BackupCommand) -> Result<(), String> {
+    let session = Session::open(common).await?;
+    let (engine, caller) = (&session.engine, &session.caller);
+    match command {
+        BackupCommand::Create { source, full, description, passcode_file, detach, json } => {
+            let passcode = passcode_file.as_deref().map(passcode).transpose()?;
+            let backup = create(&session, source.as_deref(), full, description, passcode, detach).await?;
+            if json {
+                return output::json(&backup);
+            }
+            show(&backup)
+        }
+        BackupCommand::List { source, limit, json } => {
+            let source = match source {
+                Some(name) => Some(engine.source_named(caller, &name).await.map_err(sentence)?.id),
+                None => None,
+            };
+            let filter = BackupFilter { source, limit: Some(limit), ..BackupFilter::default() };
+            let backups = engine.backups(caller, filter).await.map_err(sentence)?;
+            if json {
+                return output::json(&backups);
+            }
+            let mut table = output::Table::new(&["ID", "CREATED", "STATE", "SOURCES", "SIZE", "ADDED"]);
+            for backup in backups {
+                let sources: Vec<&str> = backup.parts.iter().map(|part| part.source_name.as_str()).collect();
+                table.row(vec![
+                    backup.id.to_string(),
+                    output::instant(Some(backup.created_at)),
+                    output::word(&backup.state),
+                    sources.join(","),
+                    output::bytes(backup.size()),
+                    output::bytes(backup.stored_size()),
+                ]);
+            }
+            table.print()
+        }
+        BackupCommand::Show { id, json } => {
+            let backup = engine.backup(caller, BackupId(id)).await.map_err(sentence)?;
+            if json { output::json(&backup) } else { show(&backup) }
+        }
+        BackupCommand::Delete { id } => {
+            let job = engine.delete_backup(caller, BackupId(id), Vec::new()).await.map_err(sentence)?;
+            session.follow(job.id, true).await?;
+            output::line(&format!("Deleted the backup {id}. Its bytes are freed by the next prune."))
+        }
+    }
+}
+
+async fn create(
+    session: &Session, source: Option<&str>, full: bool, description: String, passcode: Option<SecretText>, detach: bool,
+) -> Result<Backup, String> {
+    let (engine, caller) = (&session.engine, &session.caller);
+    let sources = match source {
+        Some(name) => SourceSelection::One(engine.source_named(caller, name).await.map_err(sentence)?.id),
+        None => SourceSelection::All,
+    };
+    let repository = NewRepository {
+        owner: OWNER,
+        name: format!("cli-{}", source.unwrap_or("all")),
+        store: None,
+        sources,
+        plan: None,
+        aliases: Vec::new(),
+        attributes: Vec::new(),
+    };
+    let repository = engine.ensure_repository(caller, repository).await.map_err(sentence)?;
+    let request = StartBackup {
+        repository: repository.id,
+        trigger: Trigger::Manual,
+        task: None,
+        full,
+        description,
+        keep_until: None,
+        passcode,
+        aliases: Vec::new(),
+        attributes: Vec::new(),
+        job_attributes: Vec::new(),
+    };
+    let started = engine.start_backup(caller, request).await.map_err(sentence)?;
+    if !detach {
+        session.follow(started.job.id, false).await?;
+    }
+    engine.backup(caller, started.backup.id).await.map_err(sentence)
+}
+
+/// The first line of a file.
+pub fn passcode(path: &Path) -> Result<SecretText, String> {
+    secret::from_file(path)
+}
+
+fn show(backup: &Backup) -> Result<(), String> {
+    output::line(&format!(
+        "Backup {}  {}  {}  {}",
+        backup.id,
+        output::word(&backup.state),
+        output::word(&backup.kind),
+        output::instant(Some(backup.created_at))
+    ))?;
+    let mut table = output::Table::new(&["PART", "SOURCE", "KIND", "STATE", "ITEMS", "SIZE", "ADDED", "DOWNLOAD"]);
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), output::bytes);
+    for part in &backup.parts {
+        table.row(vec![
+            part.id.to_string(),
+            part.source_name.clone(),
+            part.source_kind.clone(),
+            output::word(&part.state),
+            part.items.map_or_else(|| "-".to_owned(), |items| items.to_string()),
+            size(part.size),
+            size(part.stored_size),
+            size(part.download_size),
+        ]);
+    }
+    table.print()?;
+    for part in &backup.parts {
+        for warning in &part.warnings {
+            output::line(&format!("Warning ({}): {} (seen {} times)", part.source_name, warning.sentence, warning.count))?;
+        }
+    }
+    match &backup.error {
+        Some(error) => output::line(&format!("Failed: {error}")),
+        None => Ok(()),
+    }
+}

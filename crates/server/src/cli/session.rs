@@ -1,0 +1,107 @@
+//! What every command that works beside a server needs: the opened engine, and who is acting.
+
+use std::time::Duration;
+
+use trivault_engine::{Caller, Engine, Job, JobId, JobState, Principal, Role, Scope, User, UserId};
+
+use super::args::{Common, ServeArguments};
+use crate::{config, output, wiring};
+
+/// How often a followed job is looked at.
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+
+pub struct Session {
+    pub engine: Engine,
+    pub caller: Caller,
+}
+
+impl Session {
+    /// Opens the metadata database that a server may be using at the same time; starts no workers.
+    ///
+    /// # Errors
+    /// A sentence: wrong configuration, another owner of the data directory, a schema newer than this binary ...
+    pub async fn open(common: &Common) -> Result<Self, String> {
+        let configuration = config::resolve::resolve(common, &ServeArguments::default())?;
+        let filter = configuration.log_filter.as_deref();
+        crate::logging::start(filter, configuration.log_format, "warn")?;
+        let engine = wiring::open_engine(&configuration).await?;
+        Ok(Self { engine, caller: local_caller() })
+    }
+
+    /// The caller with another user's identity, for things that belong to that user (tokens).
+    ///
+    /// # Errors
+    /// A sentence when there is no such user.
+    pub async fn caller_as(&self, name: &str) -> Result<Caller, String> {
+        let users = self.engine.users(&self.caller).await.map_err(sentence)?;
+        let Some(User { id, name, role, .. }) = users.iter().find(|user| user.name == name) else {
+            let known: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
+            return Err(format!("There is no user {name}. Known are: {}.", known.join(", ")));
+        };
+        let principal = Principal { user: *id, name: name.clone(), role: *role, scope: Scope::Everything, token: None };
+        Ok(Caller { principal, ..self.caller.clone() })
+    }
+
+    /// Follows a job to its end, run by a live server or, without one, by this process.
+    ///
+    /// # Errors
+    /// The failure's sentence and hint.
+    pub async fn follow(&self, id: JobId, quiet: bool) -> Result<Job, String> {
+        let alone = !self.engine.live_server().await.map_err(sentence)?;
+        if alone {
+            self.engine.start_workers().await.map_err(sentence)?;
+        }
+        let job = loop {
+            let job = self.engine.wait_for_job(&self.caller, id, FOLLOW_EVERY).await.map_err(sentence)?;
+            if !quiet {
+                show_progress(&job);
+            }
+            if job.state.is_terminal() {
+                break job;
+            }
+        };
+        if alone {
+            self.engine.shutdown(Duration::from_secs(5)).await;
+        }
+        match (job.state, &job.failure) {
+            (JobState::Succeeded, _) => Ok(job),
+            (_, Some(failure)) => Err(with_hint(&failure.sentence, failure.hint.as_deref())),
+            (state, None) => Err(format!("The job ended {}.", output::word(&state))),
+        }
+    }
+}
+
+/// The person at the machine's shell: whoever may read the data directory may do everything.
+pub fn local_caller() -> Caller {
+    let principal = Principal {
+        user: UserId(uuid::Uuid::nil()),
+        name: "local".to_owned(),
+        role: Role::Admin,
+        scope: Scope::Everything,
+        token: None,
+    };
+    Caller { principal, via: "cli", request_id: uuid::Uuid::new_v4().to_string() }
+}
+
+/// An error of the engine as a command prints it.
+pub fn sentence(error: trivault_engine::Error) -> String {
+    with_hint(&error.sentence, error.hint.as_deref())
+}
+
+pub fn with_hint(sentence: &str, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{sentence}\n  Hint: {hint}"),
+        None => sentence.to_owned(),
+    }
+}
+
+fn show_progress(job: &Job) {
+    let total = job.progress.bytes_total.map_or_else(String::new, |total| format!(" of {}", output::bytes(total)));
+    eprintln!(
+        "{} {:>3} %  read {}{total}, stored {}",
+        output::word(&job.state),
+        job.percent,
+        output::bytes(job.progress.bytes_read),
+        output::bytes(job.bytes_stored)
+    );
+}

@@ -1,0 +1,90 @@
+//! `trivault source`.
+
+use serde_json::{Value, json};
+use trivault_engine::{ObjectKind, ObjectRef, Source, SourceId};
+use trivault_sources::Severity;
+
+use super::{
+    args::{Common, ListArguments, SourceCommand},
+    session::{Session, sentence},
+};
+use crate::{config::source_argument, output};
+
+pub async fn run(common: &Common, command: SourceCommand) -> Result<(), String> {
+    let here = std::env::current_dir().map_err(|error| format!("The working directory cannot be told: {error}."))?;
+    let session = Session::open(common).await?;
+    let (engine, caller) = (&session.engine, &session.caller);
+    match command {
+        SourceCommand::List(ListArguments { json }) => list(&session, json).await,
+        SourceCommand::Add { source, json } => {
+            let source = source_argument::parse(&source, &here)?;
+            let source = engine.create_source(caller, source).await.map_err(sentence)?;
+            if json {
+                return output::json(&described(&session, &source).await?);
+            }
+            output::line(&format!("Added the source {} ({}).", source.name, source.config.kind))
+        }
+        SourceCommand::Test { name, json } => {
+            let source = engine.source_named(caller, &name).await.map_err(sentence)?;
+            let findings = engine.probe_source(caller, source.id).await.map_err(sentence)?;
+            if json {
+                output::json(&findings)?;
+            } else {
+                for finding in &findings {
+                    output::line(&format!("{:<8} {}", output::word(&finding.severity), finding.sentence))?;
+                    if let Some(hint) = &finding.hint {
+                        output::line(&format!("         {hint}"))?;
+                    }
+                }
+            }
+            if findings.iter().any(|finding| finding.severity == Severity::Error) {
+                return Err(format!("A backup of {name} would fail."));
+            }
+            Ok(())
+        }
+        SourceCommand::Replace { name, source } => {
+            let named = format!("{name}={source}");
+            let source = source_argument::parse(&named, &here)?;
+            let source = engine.replace_source(caller, source).await.map_err(sentence)?;
+            output::line(&format!("{} now stands for {}.", source.name, source.config.location))
+        }
+    }
+}
+
+async fn list(session: &Session, json: bool) -> Result<(), String> {
+    let sources = session.engine.sources(&session.caller).await.map_err(sentence)?;
+    if json {
+        let mut described_sources = Vec::new();
+        for source in &sources {
+            described_sources.push(described(session, source).await?);
+        }
+        return output::json(&described_sources);
+    }
+    let mut table = output::Table::new(&["NAME", "KIND", "STATUS", "LOCATION"]);
+    for source in sources {
+        table.row(vec![source.name, source.config.kind, output::word(&source.status), source.config.location]);
+    }
+    table.print()
+}
+
+/// A source with its names in each dialect.
+async fn described(session: &Session, source: &Source) -> Result<Value, String> {
+    let alias = async |namespace: &str| session.engine.alias(namespace, object(source.id)).await.map_err(sentence);
+    Ok(json!({
+        "name": source.name,
+        "kind": source.config.kind,
+        "status": source.status,
+        "location": source.config.location,
+        "couchbase": {"bucket": source.name},
+        "dbaas": {
+            "app": alias("dbaas.app").await?,
+            "addon_id": alias("dbaas.addon").await?,
+            "database_id": alias("dbaas.database").await?,
+            "resource_id": alias("dbaas.resource").await?,
+        },
+    }))
+}
+
+fn object(id: SourceId) -> ObjectRef {
+    ObjectRef::new(ObjectKind::Source, id.0)
+}
