@@ -1,0 +1,76 @@
+//! `trivault check-config`.
+
+use serde_json::json;
+use trivault_engine::StoreLocation;
+
+use super::args::{CheckConfigArguments, Common, ServeArguments};
+use crate::{
+    config::{self, Configuration, Database},
+    output,
+};
+
+pub fn run(common: &Common, arguments: &CheckConfigArguments) -> Result<(), String> {
+    let configuration = config::resolve::resolve(common, &ServeArguments::default())?;
+    for source in &configuration.sources {
+        trivault_sources::validate(&source.config).map_err(|error| format!("The source {}: {error}", source.name))?;
+    }
+    if arguments.json {
+        return output::json(&described(&configuration));
+    }
+    let mut table = output::Table::new(&["SETTING", "VALUE"]);
+    for (setting, value) in rows(&configuration) {
+        table.row(vec![setting, value]);
+    }
+    table.print()?;
+    output::line("\nThe configuration is good.")
+}
+
+fn database(configuration: &Configuration) -> String {
+    match &configuration.database {
+        Database::Sqlite => format!("SQLite in {}", configuration.data_directory.join("trivault.db").display()),
+        Database::Postgres { url, password: _ } => url.clone(),
+    }
+}
+
+fn store(location: &StoreLocation) -> String {
+    match location {
+        StoreLocation::Local { path } => path.clone(),
+        StoreLocation::S3 { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}"),
+    }
+}
+
+fn rows(configuration: &Configuration) -> Vec<(String, String)> {
+    let mut rows = vec![
+        ("data directory".to_owned(), configuration.data_directory.display().to_string()),
+        ("metadata".to_owned(), database(configuration)),
+        ("time zone".to_owned(), configuration.zone.name().to_owned()),
+        ("public URL".to_owned(), configuration.public_url.as_ref().map_or("from each request".to_owned(), ToString::to_string)),
+        ("jobs at a time".to_owned(), configuration.workers.to_string()),
+        ("memory in flight".to_owned(), output::bytes(configuration.memory)),
+        ("ArcGIS contexts".to_owned(), configuration.contexts.join(", ")),
+    ];
+    for listener in &configuration.listeners {
+        let scheme = if listener.tls.is_some() { "https" } else { "http" };
+        let dialects = listener.dialects.as_ref().map_or("all dialects".to_owned(), |names| names.join(", "));
+        rows.push(("listener".to_owned(), format!("{scheme}://{} ({dialects})", listener.address)));
+    }
+    for source in &configuration.sources {
+        rows.push(("source".to_owned(), format!("{}: {} {}", source.name, source.config.kind, source.config.location)));
+    }
+    if configuration.stores.is_empty() {
+        rows.push(("store".to_owned(), format!("default: {}", configuration.data_directory.join("store").display())));
+    }
+    for new in &configuration.stores {
+        let default = if new.is_default { " (default)" } else { "" };
+        rows.push(("store".to_owned(), format!("{}: {}{default}", new.name, store(&new.location))));
+    }
+    for user in &configuration.users {
+        rows.push(("user".to_owned(), format!("{} ({})", user.name, output::word(&user.role))));
+    }
+    rows
+}
+
+fn described(configuration: &Configuration) -> serde_json::Value {
+    let rows: Vec<_> = rows(configuration).into_iter().map(|(setting, value)| json!({"setting": setting, "value": value})).collect();
+    json!({"good": true, "settings": rows})
+}

@@ -1,0 +1,80 @@
+//! Puts the pieces together: which dialects there are, and how the engine is opened for them.
+
+use std::{path::PathBuf, sync::Arc};
+
+use trivault_dialect_arcgis::Arcgis;
+use trivault_dialect_couchbase::Couchbase;
+use trivault_dialect_dbaas::Dbaas;
+use trivault_engine::{DatabaseLocation, Engine, EngineOptions, SecretText, ServerKey, ServerKeyLocation};
+use trivault_http::Dialect;
+
+use crate::{
+    cli::session::sentence,
+    config::{Configuration, Database},
+};
+
+/// All dialects. A further one is a folder and a line here.
+pub fn dialects(configuration: &Configuration) -> Vec<Arc<dyn Dialect>> {
+    vec![
+        Arc::new(Couchbase::new(trivault_dialect_couchbase::Options {
+            target_hosts: configuration.target_hosts.clone(),
+            archive_roots: configuration.archive_roots.clone(),
+            ..trivault_dialect_couchbase::Options::default()
+        })),
+        Arc::new(Arcgis::new(trivault_dialect_arcgis::Settings { contexts: configuration.contexts.clone() })),
+        Arc::new(Dbaas::new(trivault_dialect_dbaas::Options {
+            regions: configuration.regions.clone(),
+            ..trivault_dialect_dbaas::Options::default()
+        })),
+    ]
+}
+
+/// Opens the engine; starts nothing.
+///
+/// # Errors
+/// A sentence: no key, another owner of the data directory, a database that does not answer or is newer than this binary.
+pub async fn open_engine(configuration: &Configuration) -> Result<Engine, String> {
+    let options = EngineOptions {
+        database: database(&configuration.database)?,
+        server_key: server_key(configuration)?,
+        node_name: node_name(),
+        lease: configuration.lease,
+        workers: configuration.workers,
+        memory_budget: configuration.memory,
+        zstd_level: configuration.compression_level,
+        zone: configuration.zone,
+        namers: dialects(configuration).iter().map(|dialect| dialect.namer()).collect(),
+        ..EngineOptions::new(configuration.data_directory.clone())
+    };
+    Engine::open(options).await.map_err(sentence)
+}
+
+fn database(database: &Database) -> Result<DatabaseLocation, String> {
+    match database {
+        Database::Sqlite => Ok(DatabaseLocation::Sqlite(PathBuf::from("trivault.db"))),
+        Database::Postgres { url, password: None } => Ok(DatabaseLocation::Postgres(SecretText::new(url.clone()))),
+        Database::Postgres { url, password: Some(password) } => {
+            let mut parsed = url::Url::parse(url).map_err(|error| format!("database.url is not a URL: {error}."))?;
+            parsed.set_password(Some(password.expose())).map_err(|()| "database.url can carry no password.".to_owned())?;
+            Ok(DatabaseLocation::Postgres(SecretText::new(parsed.to_string())))
+        }
+    }
+}
+
+fn server_key(configuration: &Configuration) -> Result<ServerKeyLocation, String> {
+    if let Some(text) = &configuration.key {
+        let bytes = hex::decode(text.expose().trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let bytes = bytes.ok_or("The server key in key_env must be 64 hex digits; `trivault key export` prints it so.")?;
+        return Ok(ServerKeyLocation::Given(ServerKey::from(bytes)));
+    }
+    Ok(match &configuration.key_file {
+        Some(path) => ServerKeyLocation::File(path.clone()),
+        None => ServerKeyLocation::DataDirectory,
+    })
+}
+
+/// The machine's name, for people who read `jobs show`.
+fn node_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}
