@@ -105,7 +105,8 @@ fn no_crate_names_a_dialect_in_the_shared_layers() {
 fn no_dependency_is_carried_unused() {
     for (package, names) in dependencies() {
         let short = package.trim_start_matches("trivault-");
-        let directory = if root().join("crates").join(short).exists() { format!("crates/{short}") } else { short.to_owned() };
+        let directory =
+            if root().join("crates").join(short).exists() { format!("crates/{short}") } else { short.to_owned() };
         let text: String =
             rust_files(&root().join(directory)).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
         for name in names {
@@ -123,7 +124,8 @@ fn no_dependency_is_carried_unused() {
 fn every_shared_dependency_stands_once_in_the_workspace_table() {
     for (package, _) in dependencies() {
         let short = package.trim_start_matches("trivault-");
-        let directory = if root().join("crates").join(short).exists() { format!("crates/{short}") } else { short.to_owned() };
+        let directory =
+            if root().join("crates").join(short).exists() { format!("crates/{short}") } else { short.to_owned() };
         let manifest = fs::read_to_string(root().join(directory).join("Cargo.toml")).unwrap();
         let own: Vec<&str> =
             manifest.lines().filter(|line| line.contains("version = \"") || line.contains("path = \"../")).collect();

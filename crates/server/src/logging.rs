@@ -8,8 +8,9 @@ use crate::cli::args::LogFormat;
 /// A sentence when `filter` cannot be understood.
 pub fn start(filter: Option<&str>, format: LogFormat, default_filter: &str) -> Result<(), String> {
     let text = filter.unwrap_or(default_filter);
-    let filter = EnvFilter::try_new(text)
-        .map_err(|error| format!("The log filter `{text}` cannot be understood: {error}. Try `info` or `trivault=debug`."))?;
+    let filter = EnvFilter::try_new(text).map_err(|error| {
+        format!("The log filter `{text}` cannot be understood: {error}. Try `info` or `trivault=debug`.")
+    })?;
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr).with_target(false)).try_init(),

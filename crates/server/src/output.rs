@@ -8,7 +8,8 @@ use serde::Serialize;
 /// # Errors
 /// When standard output is closed.
 pub fn json(value: &impl Serialize) -> Result<(), String> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| format!("The answer cannot be written: {error}."))?;
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| format!("The answer cannot be written: {error}."))?;
     line(&text)
 }
 

@@ -78,13 +78,14 @@ pub async fn run(common: &Common, arguments: ServeArguments) -> Result<(), Strin
 /// # Errors
 /// A sentence that says why the gateway cannot run. Nothing listens then.
 pub async fn start(configuration: &Configuration, admin_password: Option<SecretText>) -> Result<Gateway, String> {
+    check_build()?;
     let engine = wiring::open_engine(configuration).await?;
     engine.become_server().await.map_err(sentence)?;
     let caller = Caller { via: "configuration", ..local_caller() };
     prepare_users(&engine, &caller, configuration, admin_password).await?;
     prepare_stores(&engine, &caller, configuration).await?;
     engine.reconcile_managed_sources(configuration.sources.clone()).await.map_err(sentence)?;
-    let dialects = wiring::dialects(configuration);
+    let dialects = wiring::dialects(configuration)?;
     let plans = dialects.iter().flat_map(|dialect| dialect.builtin_plans(configuration.zone)).collect();
     engine.reconcile_builtin_plans(plans).await.map_err(sentence)?;
     engine.start_workers().await.map_err(sentence)?;
@@ -111,6 +112,25 @@ pub async fn start(configuration: &Configuration, admin_password: Option<SecretT
     Ok(Gateway { engine, running, urls, stop_time: configuration.stop_time })
 }
 
+/// Whether this binary was built with what live SQLite databases are captured through. Cargo reads the flag from the
+/// working directory upwards, so that a build started elsewhere loses it silently.
+///
+/// # Errors
+/// A sentence with the way to build it.
+pub fn check_build() -> Result<(), String> {
+    let count = rusqlite::Connection::open_in_memory().and_then(|connection| {
+        let text = "SELECT count(*) FROM pragma_module_list WHERE name = 'sqlite_dbpage'";
+        connection.query_row(text, [], |row| row.get::<_, i64>(0))
+    });
+    match count {
+        Ok(1) => Ok(()),
+        Ok(_) => Err("This binary was built without SQLite's dbpage table; build it inside the repository, so that \
+                      .cargo/config.toml is read."
+            .to_owned()),
+        Err(error) => Err(format!("SQLite does not work here: {error}.")),
+    }
+}
+
 fn urls(addresses: &[SocketAddr], configuration: &Configuration) -> Vec<String> {
     let listeners = addresses.iter().zip(&configuration.listeners);
     listeners.map(|(address, listener)| ready_file::url_of(*address, listener.tls.is_some())).collect()
@@ -130,7 +150,10 @@ fn listener(listener: &config::Listener) -> Listener {
 
 /// The first administrator, and the users of the configuration.
 async fn prepare_users(
-    engine: &Engine, caller: &Caller, configuration: &Configuration, admin_password: Option<SecretText>,
+    engine: &Engine,
+    caller: &Caller,
+    configuration: &Configuration,
+    admin_password: Option<SecretText>,
 ) -> Result<(), String> {
     let existing = engine.users(caller).await.map_err(sentence)?;
     if existing.is_empty() {
@@ -144,7 +167,10 @@ async fn prepare_users(
         };
         engine.create_user(caller, ADMINISTRATOR, &password, Role::Admin).await.map_err(sentence)?;
         if made {
-            output::line(&format!("First administrator: {ADMINISTRATOR}\nPassword, shown once: {}", password.expose()))?;
+            output::line(&format!(
+                "First administrator: {ADMINISTRATOR}\nPassword, shown once: {}",
+                password.expose()
+            ))?;
         }
     }
     for user in &configuration.users {
@@ -210,7 +236,7 @@ pub async fn until_told_to_stop() -> Result<(), String> {
 /// # Errors
 /// A sentence when there is no such dialect.
 pub fn openapi(name: &str, configuration: &Configuration) -> Result<String, String> {
-    let dialects = wiring::dialects(configuration);
+    let dialects = wiring::dialects(configuration)?;
     let dialect = dialects.iter().find(|dialect| dialect.name() == name).map(Arc::clone).ok_or_else(|| {
         let known: Vec<&str> = dialects.iter().map(|dialect| dialect.name()).collect();
         format!("There is no dialect `{name}`. Known are: {}.", known.join(", "))

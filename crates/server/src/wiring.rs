@@ -14,19 +14,23 @@ use crate::{
 };
 
 /// All dialects. A further one is a folder and a line here.
-pub fn dialects(configuration: &Configuration) -> Vec<Arc<dyn Dialect>> {
-    vec![
+///
+/// # Errors
+/// A sentence when a dialect refuses its settings.
+pub fn dialects(configuration: &Configuration) -> Result<Vec<Arc<dyn Dialect>>, String> {
+    let regions = match &configuration.regions {
+        Some(regions) => trivault_dialect_dbaas::Options::new(regions.clone())?,
+        None => trivault_dialect_dbaas::Options::default(),
+    };
+    Ok(vec![
         Arc::new(Couchbase::new(trivault_dialect_couchbase::Options {
             target_hosts: configuration.target_hosts.clone(),
             archive_roots: configuration.archive_roots.clone(),
             ..trivault_dialect_couchbase::Options::default()
         })),
         Arc::new(Arcgis::new(trivault_dialect_arcgis::Settings { contexts: configuration.contexts.clone() })),
-        Arc::new(Dbaas::new(trivault_dialect_dbaas::Options {
-            regions: configuration.regions.clone(),
-            ..trivault_dialect_dbaas::Options::default()
-        })),
-    ]
+        Arc::new(Dbaas::new(regions)),
+    ])
 }
 
 /// Opens the engine; starts nothing.
@@ -43,7 +47,7 @@ pub async fn open_engine(configuration: &Configuration) -> Result<Engine, String
         memory_budget: configuration.memory,
         zstd_level: configuration.compression_level,
         zone: configuration.zone,
-        namers: dialects(configuration).iter().map(|dialect| dialect.namer()).collect(),
+        namers: dialects(configuration)?.iter().map(|dialect| dialect.namer()).collect(),
         ..EngineOptions::new(configuration.data_directory.clone())
     };
     Engine::open(options).await.map_err(sentence)
@@ -55,7 +59,9 @@ fn database(database: &Database) -> Result<DatabaseLocation, String> {
         Database::Postgres { url, password: None } => Ok(DatabaseLocation::Postgres(SecretText::new(url.clone()))),
         Database::Postgres { url, password: Some(password) } => {
             let mut parsed = url::Url::parse(url).map_err(|error| format!("database.url is not a URL: {error}."))?;
-            parsed.set_password(Some(password.expose())).map_err(|()| "database.url can carry no password.".to_owned())?;
+            parsed
+                .set_password(Some(password.expose()))
+                .map_err(|()| "database.url can carry no password.".to_owned())?;
             Ok(DatabaseLocation::Postgres(SecretText::new(parsed.to_string())))
         }
     }
@@ -64,7 +70,8 @@ fn database(database: &Database) -> Result<DatabaseLocation, String> {
 fn server_key(configuration: &Configuration) -> Result<ServerKeyLocation, String> {
     if let Some(text) = &configuration.key {
         let bytes = hex::decode(text.expose().trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        let bytes = bytes.ok_or("The server key in key_env must be 64 hex digits; `trivault key export` prints it so.")?;
+        let bytes =
+            bytes.ok_or("The server key in key_env must be 64 hex digits; `trivault key export` prints it so.")?;
         return Ok(ServerKeyLocation::Given(ServerKey::from(bytes)));
     }
     Ok(match &configuration.key_file {

@@ -5,6 +5,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod gateway;
+pub mod openapi;
 pub mod postgres;
 pub mod require;
 pub mod restic;

@@ -64,7 +64,12 @@ pub async fn run(common: &Common, command: BackupCommand) -> Result<(), String> 
 }
 
 async fn create(
-    session: &Session, source: Option<&str>, full: bool, description: String, passcode: Option<SecretText>, detach: bool,
+    session: &Session,
+    source: Option<&str>,
+    full: bool,
+    description: String,
+    passcode: Option<SecretText>,
+    detach: bool,
 ) -> Result<Backup, String> {
     let (engine, caller) = (&session.engine, &session.caller);
     let sources = match source {
@@ -130,7 +135,10 @@ fn show(backup: &Backup) -> Result<(), String> {
     table.print()?;
     for part in &backup.parts {
         for warning in &part.warnings {
-            output::line(&format!("Warning ({}): {} (seen {} times)", part.source_name, warning.sentence, warning.count))?;
+            output::line(&format!(
+                "Warning ({}): {} (seen {} times)",
+                part.source_name, warning.sentence, warning.count
+            ))?;
         }
     }
     match &backup.error {

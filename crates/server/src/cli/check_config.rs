@@ -44,7 +44,10 @@ fn rows(configuration: &Configuration) -> Vec<(String, String)> {
         ("data directory".to_owned(), configuration.data_directory.display().to_string()),
         ("metadata".to_owned(), database(configuration)),
         ("time zone".to_owned(), configuration.zone.name().to_owned()),
-        ("public URL".to_owned(), configuration.public_url.as_ref().map_or("from each request".to_owned(), ToString::to_string)),
+        (
+            "public URL".to_owned(),
+            configuration.public_url.as_ref().map_or("from each request".to_owned(), ToString::to_string),
+        ),
         ("jobs at a time".to_owned(), configuration.workers.to_string()),
         ("memory in flight".to_owned(), output::bytes(configuration.memory)),
         ("ArcGIS contexts".to_owned(), configuration.contexts.join(", ")),
@@ -71,6 +74,7 @@ fn rows(configuration: &Configuration) -> Vec<(String, String)> {
 }
 
 fn described(configuration: &Configuration) -> serde_json::Value {
-    let rows: Vec<_> = rows(configuration).into_iter().map(|(setting, value)| json!({"setting": setting, "value": value})).collect();
+    let rows: Vec<_> =
+        rows(configuration).into_iter().map(|(setting, value)| json!({"setting": setting, "value": value})).collect();
     json!({"good": true, "settings": rows})
 }

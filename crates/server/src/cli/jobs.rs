@@ -37,7 +37,13 @@ pub async fn run(common: &Common, command: JobsCommand) -> Result<(), String> {
             if json {
                 return output::json(&job);
             }
-            output::line(&format!("{} {}  attempt {}  {} %", output::word(&job.kind), output::word(&job.state), job.attempt, job.percent))?;
+            output::line(&format!(
+                "{} {}  attempt {}  {} %",
+                output::word(&job.kind),
+                output::word(&job.state),
+                job.attempt,
+                job.percent
+            ))?;
             let mut table = output::Table::new(&["STEP", "STATE", "STARTED", "FINISHED"]);
             for step in job.steps {
                 let (started, finished) = (output::instant(step.started_at), output::instant(step.finished_at));
@@ -48,7 +54,9 @@ pub async fn run(common: &Common, command: JobsCommand) -> Result<(), String> {
                 output::line(&format!("Warning: {}", warning.sentence))?;
             }
             match &job.failure {
-                Some(failure) => output::line(&format!("Failed: {}", with_hint(&failure.sentence, failure.hint.as_deref()))),
+                Some(failure) => {
+                    output::line(&format!("Failed: {}", with_hint(&failure.sentence, failure.hint.as_deref())))
+                }
                 None => Ok(()),
             }
         }

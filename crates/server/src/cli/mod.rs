@@ -44,7 +44,7 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
 
 fn version(json: bool) -> Result<(), String> {
     let (version, sqlite) = (env!("CARGO_PKG_VERSION"), rusqlite::version());
-    let can_capture_sqlite = trivault_sources::kinds_ready();
+    let can_capture_sqlite = serve::check_build().is_ok();
     if json {
         return output::json(&json!({"version": version, "sqlite": sqlite, "sqlite_dbpage": can_capture_sqlite}));
     }

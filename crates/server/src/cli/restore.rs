@@ -59,7 +59,9 @@ async fn newest(session: &Session, name: &str) -> Result<PartId, String> {
         .flat_map(|backup| &backup.parts)
         .find(|part| part.source == source.id)
         .map(|part| part.id)
-        .ok_or_else(|| format!("There is no good backup of {name} yet. `trivault backup create --source {name}` makes one."))
+        .ok_or_else(|| {
+            format!("There is no good backup of {name} yet. `trivault backup create --source {name}` makes one.")
+        })
 }
 
 async fn print_plan(session: &Session, request: &StartRestore, json: bool) -> Result<(), String> {

@@ -29,9 +29,11 @@ pub async fn run(common: &Common, command: StoreCommand) -> Result<(), String> {
         }
         StoreCommand::Add { name, location, default, region, endpoint, allow_http, json } => {
             source_argument::check_name(&name)?;
-            let here = std::env::current_dir().map_err(|error| format!("The working directory cannot be told: {error}."))?;
+            let here =
+                std::env::current_dir().map_err(|error| format!("The working directory cannot be told: {error}."))?;
             let location = resolve::store_location(&location, region, endpoint, None, allow_http, &here)?;
-            let store = NewStore { name, credentials: credentials(&location), location, is_default: default, managed: false };
+            let store =
+                NewStore { name, credentials: credentials(&location), location, is_default: default, managed: false };
             let store = engine.create_store(caller, store).await.map_err(sentence)?;
             if json {
                 return output::json(&store);

@@ -17,11 +17,8 @@ pub async fn run(common: &Common, command: UserCommand) -> Result<(), String> {
     match command {
         UserCommand::Add { name, role, password_file, json } => {
             let (password, made) = password(password_file.as_deref())?;
-            let user = session
-                .engine
-                .create_user(&session.caller, &name, &password, role_of(role))
-                .await
-                .map_err(sentence)?;
+            let user =
+                session.engine.create_user(&session.caller, &name, &password, role_of(role)).await.map_err(sentence)?;
             if json {
                 output::json(&user)?;
             } else {

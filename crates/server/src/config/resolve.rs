@@ -15,7 +15,8 @@ use crate::cli::args::{Common, LogFormat, ServeArguments};
 /// Where clients of all three dialects look first.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8097";
 /// Path segments that other dialects own or may own one day.
-const RESERVED_CONTEXTS: &[&str] = &["api", "v1", "plan", "_p", "cluster", "pools", "dapi", "healthz", "readyz", "config"];
+const RESERVED_CONTEXTS: &[&str] =
+    &["api", "v1", "plan", "_p", "cluster", "pools", "dapi", "healthz", "readyz", "config"];
 const DIALECTS: &[&str] = &["couchbase", "arcgis", "dbaas"];
 
 #[derive(Clone, Debug)]
@@ -31,7 +32,10 @@ pub struct Listener {
 pub enum Database {
     /// `<data_dir>/trivault.db`
     Sqlite,
-    Postgres { url: String, password: Option<SecretText> },
+    Postgres {
+        url: String,
+        password: Option<SecretText>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -62,14 +66,15 @@ pub struct Configuration {
     pub stop_time: Duration,
     pub lease: Duration,
     pub compression_level: i32,
-    /// `None`: no configuration names sources, so those of the database stay as they are.
+    /// Managed ones; those of earlier starts that are missing here are detached.
     pub sources: Vec<NewSource>,
     pub stores: Vec<NewStore>,
     pub users: Vec<User>,
     pub contexts: Vec<String>,
     pub archive_roots: Vec<PathBuf>,
     pub target_hosts: Vec<String>,
-    pub regions: Vec<String>,
+    /// `None`: the dialect's own default.
+    pub regions: Option<Vec<String>>,
     pub log_filter: Option<String>,
     pub log_format: LogFormat,
 }
@@ -91,12 +96,26 @@ pub fn resolve(common: &Common, serve: &ServeArguments) -> Result<Configuration,
 
 fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) -> Result<Configuration, String> {
     let file::File {
-        data_dir, public_url, allowed_hosts, trusted_proxies, time_zone, key_file, key_env, listeners, database, log, limits,
-        sources, stores, users, arcgis, couchbase, dbaas,
+        data_dir,
+        public_url,
+        allowed_hosts,
+        trusted_proxies,
+        time_zone,
+        key_file,
+        key_env,
+        listeners,
+        database,
+        log,
+        limits,
+        sources,
+        stores,
+        users,
+        arcgis,
+        couchbase,
+        dbaas,
     } = file;
-    let file::Limits {
-        workers, memory_mib, body_mib, request_seconds, stop_seconds, lease_seconds, compression_level,
-    } = limits;
+    let file::Limits { workers, memory_mib, body_mib, request_seconds, stop_seconds, lease_seconds, compression_level } =
+        limits;
     let data_directory = common.data_dir.clone().or(data_dir).unwrap_or_else(default_data_directory);
     if key_file.is_some() && key_env.is_some() {
         return Err("Give either key_file or key_env, not both.".to_owned());
@@ -124,7 +143,7 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         contexts: contexts(arcgis.contexts)?,
         archive_roots: couchbase.archive_roots,
         target_hosts: couchbase.target_hosts,
-        regions: dbaas.regions.unwrap_or_else(|| vec!["local".to_owned()]),
+        regions: dbaas.regions,
         log_filter: common.log.clone().or(log.filter),
         log_format: match (common.log_format, log.format.as_deref()) {
             (Some(format), _) => format,
@@ -166,7 +185,11 @@ fn origin(text: &str) -> Result<url::Url, String> {
         && url.fragment().is_none()
         && url.username().is_empty()
         && url.password().is_none();
-    if is_origin { Ok(url) } else { Err(format!("public_url `{text}` must be an origin alone, as https://backup.example.org.")) }
+    if is_origin {
+        Ok(url)
+    } else {
+        Err(format!("public_url `{text}` must be an origin alone, as https://backup.example.org."))
+    }
 }
 
 fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, String> {
@@ -230,7 +253,9 @@ fn database(file::Database { url, password_file, password_env }: file::Database)
         return Err("database.url must begin with postgresql://; SQLite is used when the section is absent.".to_owned());
     }
     if parsed.password().is_some() {
-        return Err("database.url holds a password; name it by database.password_file or password_env instead.".to_owned());
+        return Err(
+            "database.url holds a password; name it by database.password_file or password_env instead.".to_owned()
+        );
     }
     let password = secret::referenced("database.password", password_file.as_deref(), password_env.as_deref())?;
     Ok(Database::Postgres { url, password })
@@ -253,7 +278,10 @@ fn all_sources(configured: Vec<file::Source>, arguments: &[String], here: &Path)
     }
     for (position, source) in sources.iter().enumerate() {
         if sources[..position].iter().any(|other| other.name == source.name) {
-            return Err(format!("Two sources are called {}. Put another name in front of one: NAME=KIND:PATH.", source.name));
+            return Err(format!(
+                "Two sources are called {}. Put another name in front of one: NAME=KIND:PATH.",
+                source.name
+            ));
         }
     }
     Ok(sources)
@@ -264,7 +292,12 @@ fn all_sources(configured: Vec<file::Source>, arguments: &[String], here: &Path)
 /// # Errors
 /// A sentence when it is neither.
 pub fn store_location(
-    text: &str, region: Option<String>, endpoint: Option<String>, path_style: Option<bool>, allow_http: bool, here: &Path,
+    text: &str,
+    region: Option<String>,
+    endpoint: Option<String>,
+    path_style: Option<bool>,
+    allow_http: bool,
+    here: &Path,
 ) -> Result<StoreLocation, String> {
     let Some(rest) = text.strip_prefix("s3://") else {
         if let Some((scheme, _)) = text.split_once("://") {
@@ -289,7 +322,16 @@ pub fn store_location(
 
 fn new_store(store: file::Store, here: &Path) -> Result<NewStore, String> {
     let file::Store {
-        name, location, default, region, endpoint, path_style, allow_http, access_key_env, access_key_file, secret_key_env,
+        name,
+        location,
+        default,
+        region,
+        endpoint,
+        path_style,
+        allow_http,
+        access_key_env,
+        access_key_file,
+        secret_key_env,
         secret_key_file,
     } = store;
     source_argument::check_name(&name)?;
@@ -297,11 +339,9 @@ fn new_store(store: file::Store, here: &Path) -> Result<NewStore, String> {
     let secret_key = secret::referenced("secret_key", secret_key_file.as_deref(), secret_key_env.as_deref())?;
     let credentials = match (access_key, secret_key) {
         (None, None) => None,
-        (Some(access_key), Some(secret_key)) => Some(StoreCredentials {
-            access_key: access_key.expose().to_owned(),
-            secret_key,
-            session_token: None,
-        }),
+        (Some(access_key), Some(secret_key)) => {
+            Some(StoreCredentials { access_key: access_key.expose().to_owned(), secret_key, session_token: None })
+        }
         (Some(_), None) | (None, Some(_)) => {
             return Err(format!("The store {name} needs both an access key and a secret key."));
         }
@@ -334,7 +374,9 @@ fn contexts(configured: Option<Vec<String>>) -> Result<Vec<String>, String> {
             && context.chars().all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character))
             && !context.starts_with('.');
         if !well_formed {
-            return Err(format!("The context `{context}` must be one path segment of letters, digits, `_`, `.` and `-`."));
+            return Err(format!(
+                "The context `{context}` must be one path segment of letters, digits, `_`, `.` and `-`."
+            ));
         }
         if RESERVED_CONTEXTS.contains(&context.as_str()) {
             return Err(format!("The context `{context}` collides with a path of another dialect; take another word."));

@@ -9,7 +9,8 @@ use trivault_engine::SecretText;
 /// # Errors
 /// A sentence when the file cannot be read, is empty or not UTF-8.
 pub fn from_file(path: &Path) -> Result<SecretText, String> {
-    let bytes = fs::read(path).map_err(|error| format!("The secret file {} cannot be read: {error}.", path.display()))?;
+    let bytes =
+        fs::read(path).map_err(|error| format!("The secret file {} cannot be read: {error}.", path.display()))?;
     let text =
         String::from_utf8(bytes).map_err(|_| format!("The secret file {} is not UTF-8 text.", path.display()))?;
     let line = text.lines().next().unwrap_or_default();

@@ -19,9 +19,7 @@ pub fn parse(text: &str, working_directory: &Path) -> Result<NewSource, String> 
         return Err(format!("`{text}` is not a source. Write [NAME=]KIND:PATH, for example photos=dir:./photos."));
     };
     let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == prefix) else {
-        return Err(format!(
-            "`{prefix}` in `{text}` is not a kind of source. Known are dir:PATH and sqlite:PATH."
-        ));
+        return Err(format!("`{prefix}` in `{text}` is not a kind of source. Known are dir:PATH and sqlite:PATH."));
     };
     if path.is_empty() {
         return Err(format!("`{text}` names no path. Write [NAME=]KIND:PATH, for example app=sqlite:./app.db."));

@@ -35,7 +35,10 @@ mod tests {
     #[test]
     fn an_unknown_key_is_answered_with_the_nearest_or_all_valid_ones() {
         let message = "unknown field `pubic_url`, expected one of `public_url`, `stores`";
-        assert_eq!(explain_unknown_field(message).unwrap(), "`pubic_url` is not a key here. Did you mean `public_url`?");
+        assert_eq!(
+            explain_unknown_field(message).unwrap(),
+            "`pubic_url` is not a key here. Did you mean `public_url`?"
+        );
         let message = "unknown field `qqqqqqqq`, expected `name` or `kind`";
         assert_eq!(explain_unknown_field(message).unwrap(), "`qqqqqqqq` is not a key here. Known are: name, kind.");
     }

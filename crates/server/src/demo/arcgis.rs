@@ -41,18 +41,15 @@ pub async fn chapter(stage: &Stage<'_>) -> Result<Vec<Comparison>, String> {
     let store = answer.json["backupStores"][0]["name"].as_str().ok_or("There is no backup store.")?.to_owned();
     let backups = format!("{stores}/{store}/backups");
 
-    let passcode = |passcode: &str| {
-        vec![("passcode", passcode.to_owned()), ("f", "json".to_owned()), ("token", token.clone())]
-    };
+    let passcode =
+        |passcode: &str| vec![("passcode", passcode.to_owned()), ("f", "json".to_owned()), ("token", token.clone())];
     let mut fields = passcode(PASSCODE);
     fields.extend([("name", BACKUP.to_owned()), ("description", "before the upgrade".to_owned())]);
     let started = stage.client.tell(stage.story, post(format!("{backups}/create"), fields), 200).await?;
     let job = started.json["jobsUrl"].as_str().ok_or_else(|| format!("No jobsUrl: {}", started.text))?.to_owned();
     let job_url = format!("{job}?f=json&token={token}");
     let look = move || Call { method: Method::GET, url: job_url.clone(), credentials: &NOBODY, body: Body::None };
-    let ended = stage
-        .poll(look, |job| !matches!(job["status"].as_str(), Some("SUBMITTED" | "EXECUTING")))
-        .await?;
+    let ended = stage.poll(look, |job| !matches!(job["status"].as_str(), Some("SUBMITTED" | "EXECUTING"))).await?;
     if ended.json["status"] != "COMPLETED" {
         return Err(format!("The backup did not end well: {}", ended.text));
     }
@@ -81,7 +78,8 @@ pub async fn chapter(stage: &Stage<'_>) -> Result<Vec<Comparison>, String> {
             compare::databases(&stage.reference_database(), &stage.database).map(|rows| format!("{rows} rows"))
         }),
         compared("arcgis", "photos in place", || {
-            compare::trees(&stage.reference_tree(), &stage.tree).map(|entries| format!("{entries} entries, byte by byte"))
+            compare::trees(&stage.reference_tree(), &stage.tree)
+                .map(|entries| format!("{entries} entries, byte by byte"))
         }),
     ])
 }

@@ -91,8 +91,12 @@ fn curl_line(call: &Call<'_>) -> String {
     line.push_str(&format!(" {}", quoted(&call.url)));
     match call.credentials {
         Credentials::None => {}
-        Credentials::Basic { user, password } => line.push_str(&format!(" -u {}", quoted(&format!("{user}:{password}")))),
-        Credentials::Bearer(token) => line.push_str(&format!(" -H {}", quoted(&format!("Authorization: Bearer {token}")))),
+        Credentials::Basic { user, password } => {
+            line.push_str(&format!(" -u {}", quoted(&format!("{user}:{password}"))))
+        }
+        Credentials::Bearer(token) => {
+            line.push_str(&format!(" -H {}", quoted(&format!("Authorization: Bearer {token}"))))
+        }
     }
     match &call.body {
         Body::None => {}

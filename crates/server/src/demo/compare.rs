@@ -49,7 +49,9 @@ fn table_rows(reference: &Connection, restored: &Connection, name: &str) -> Resu
                     }
                 }
             }
-            (None, Some(_)) | (Some(_), None) => return Err(format!("The tables {name} have different numbers of rows.")),
+            (None, Some(_)) | (Some(_), None) => {
+                return Err(format!("The tables {name} have different numbers of rows."));
+            }
         }
         count += 1;
     }
@@ -99,7 +101,8 @@ pub fn trees(reference: &Path, restored: &Path) -> Result<u64, String> {
 }
 
 fn names(directory: &Path) -> std::io::Result<Vec<std::ffi::OsString>> {
-    let mut names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>()?;
+    let mut names =
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>()?;
     names.sort();
     Ok(names)
 }
@@ -129,7 +132,9 @@ mod tests {
         for tree in [&a, &b] {
             fs::create_dir(tree).unwrap();
             let connection = Connection::open(tree.join("db")).unwrap();
-            connection.execute_batch("CREATE TABLE t(x, y, z); INSERT INTO t VALUES (1, NULL, x'00'), (2, 'a', 1.5)").unwrap();
+            connection
+                .execute_batch("CREATE TABLE t(x, y, z); INSERT INTO t VALUES (1, NULL, x'00'), (2, 'a', 1.5)")
+                .unwrap();
         }
         assert_eq!(databases(&a.join("db"), &b.join("db")), Ok(2));
         Connection::open(b.join("db")).unwrap().execute("UPDATE t SET z = x'01' WHERE x = 1", []).unwrap();

@@ -53,7 +53,10 @@ pub async fn chapter(stage: &Stage<'_>, gateway: &Gateway) -> Result<Comparison,
     story.say(&format!("\n$ curl -o backup.tar.gz '{download}'\n$ tar -xzf backup.tar.gz"));
     let bytes = fetch(&download, &file).await?;
     if ended.json["database_backup"]["size"].as_u64() != Some(bytes) {
-        return Err(format!("The download has {bytes} bytes, and `size` says {}.", ended.json["database_backup"]["size"]));
+        return Err(format!(
+            "The download has {bytes} bytes, and `size` says {}.",
+            ended.json["database_backup"]["size"]
+        ));
     }
     let database = unpack(&file, &opened)?;
     Ok(compared("dbaas", &format!("{DATABASE} from its download"), || {
@@ -72,20 +75,23 @@ async fn api_token(gateway: &Gateway) -> Result<String, String> {
     let user = users.into_iter().find(|user| user.name == ADMINISTRATOR).ok_or("There is no administrator.")?;
     let principal = trivault_engine::Principal { user: user.id, name: user.name, role: user.role, ..local.principal };
     let caller = trivault_engine::Caller { principal, ..local };
-    let (_, secret) = engine.create_api_token(&caller, "dbaas", "demo", "tk-us-", None).await.map_err(session::sentence)?;
+    let (_, secret) =
+        engine.create_api_token(&caller, "dbaas", "demo", "tk-us-", None).await.map_err(session::sentence)?;
     Ok(secret.expose().to_owned())
 }
 
 async fn app_of(gateway: &Gateway) -> Result<String, String> {
     let engine = gateway.engine();
     let source = engine.source_named(&session::local_caller(), DATABASE).await.map_err(session::sentence)?;
-    let app = engine.alias("dbaas.app", ObjectRef::new(ObjectKind::Source, source.id.0)).await.map_err(session::sentence)?;
+    let app =
+        engine.alias("dbaas.app", ObjectRef::new(ObjectKind::Source, source.id.0)).await.map_err(session::sentence)?;
     app.ok_or_else(|| format!("{DATABASE} has no app."))
 }
 
 async fn fetch(url: &str, file: &Path) -> Result<u64, String> {
     let fault = |error: reqwest::Error| format!("The download broke off: {error}.");
-    let response = reqwest::Client::builder().no_proxy().build().map_err(fault)?.get(url).send().await.map_err(fault)?;
+    let response =
+        reqwest::Client::builder().no_proxy().build().map_err(fault)?.get(url).send().await.map_err(fault)?;
     let response = response.error_for_status().map_err(fault)?;
     let bytes = response.bytes().await.map_err(fault)?;
     fs::write(file, &bytes).map_err(|error| format!("{} cannot be written: {error}.", file.display()))?;

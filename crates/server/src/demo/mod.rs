@@ -130,10 +130,7 @@ async fn show(common: &Common, story: &Story, place: &Path, listen: String, exit
     let common = Common { data_dir: Some(data_directory.clone()), ..common.clone() };
     let serve_arguments = ServeArguments {
         listen: vec![listen],
-        source: vec![
-            format!("{DATABASE}=sqlite:{}", database.display()),
-            format!("{TREE}=dir:{}", tree.display()),
-        ],
+        source: vec![format!("{DATABASE}=sqlite:{}", database.display()), format!("{TREE}=dir:{}", tree.display())],
         ..ServeArguments::default()
     };
     let configuration = config::resolve::resolve(&common, &serve_arguments)?;
@@ -191,9 +188,13 @@ fn prepare(place: &Path, database: &Path, tree: &Path) -> Result<u64, String> {
         let directory = place.join(name);
         if directory.exists() {
             if !directory.join(".trivault-demo").exists() && name != "data" {
-                return Err(format!("{} exists and is not the demo's; choose another --data-dir.", directory.display()));
+                return Err(format!(
+                    "{} exists and is not the demo's; choose another --data-dir.",
+                    directory.display()
+                ));
             }
-            fs::remove_dir_all(&directory).map_err(|error| format!("{} cannot be removed: {error}.", directory.display()))?;
+            fs::remove_dir_all(&directory)
+                .map_err(|error| format!("{} cannot be removed: {error}.", directory.display()))?;
         }
     }
     let fault = |error: std::io::Error| format!("The sample data cannot be made: {error}.");
@@ -202,18 +203,18 @@ fn prepare(place: &Path, database: &Path, tree: &Path) -> Result<u64, String> {
         fs::write(place.join(name).join(".trivault-demo"), "").map_err(fault)?;
     }
     fs::create_dir(tree).map_err(fault)?;
-    let rows = sample::build_database(database).map_err(|error| format!("The sample database cannot be made: {error}."))?;
+    let rows =
+        sample::build_database(database).map_err(|error| format!("The sample database cannot be made: {error}."))?;
     sample::build_tree(tree).map_err(fault)?;
     let reference = place.join("reference");
     fs::copy(database, reference.join("travel-sample.db")).map_err(fault)?;
-    let copied = std::process::Command::new("cp").arg("-a").arg(tree).arg(reference.join("photos")).status().map_err(fault)?;
+    let copied =
+        std::process::Command::new("cp").arg("-a").arg(tree).arg(reference.join("photos")).status().map_err(fault)?;
     if copied.success() { Ok(rows) } else { Err("The sample tree cannot be copied.".to_owned()) }
 }
 
 /// Times a comparison.
-fn compared(
-    dialect: &'static str, what: &str, compare: impl FnOnce() -> Result<String, String>,
-) -> Comparison {
+fn compared(dialect: &'static str, what: &str, compare: impl FnOnce() -> Result<String, String>) -> Comparison {
     let begin = Instant::now();
     let result = compare();
     Comparison { dialect, what: what.to_owned(), result, seconds: begin.elapsed().as_secs_f64() }
@@ -223,7 +224,8 @@ fn compared(
 async fn close(stage: &Stage<'_>, gateway: &serve::Gateway, comparisons: &[Comparison]) -> Result<(), String> {
     let caller = session::local_caller();
     let backups = gateway.engine().backups(&caller, BackupFilter::default()).await.map_err(session::sentence)?;
-    let mut table = output::Table::new(&["BACKUP OF", "STATE", "MADE AT", "ITEMS", "LIVE", "ADDED TO STORE", "RATIO", "SECONDS"]);
+    let mut table =
+        output::Table::new(&["BACKUP OF", "STATE", "MADE AT", "ITEMS", "LIVE", "ADDED TO STORE", "RATIO", "SECONDS"]);
     for backup in backups.iter().rev() {
         for part in &backup.parts {
             let (size, added) = (part.size.unwrap_or(0), part.stored_size.unwrap_or(0));

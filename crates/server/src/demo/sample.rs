@@ -51,9 +51,43 @@ impl Generator {
 }
 
 const WORDS: &[&str] = &[
-    "breakfast", "harbour", "quiet", "garden", "station", "view", "señor", "Zürich", "北京", "кофе", "museum", "bridge",
-    "morning", "left", "crème", "smörgås", "near", "old", "town", "✈", "window", "door", "late", "early", "friendly",
-    "القاهرة", "island", "north", "south", "lift", "stairs", "river", "night", "train", "café", "naïve", "straße",
+    "breakfast",
+    "harbour",
+    "quiet",
+    "garden",
+    "station",
+    "view",
+    "señor",
+    "Zürich",
+    "北京",
+    "кофе",
+    "museum",
+    "bridge",
+    "morning",
+    "left",
+    "crème",
+    "smörgås",
+    "near",
+    "old",
+    "town",
+    "✈",
+    "window",
+    "door",
+    "late",
+    "early",
+    "friendly",
+    "القاهرة",
+    "island",
+    "north",
+    "south",
+    "lift",
+    "stairs",
+    "river",
+    "night",
+    "train",
+    "café",
+    "naïve",
+    "straße",
 ];
 const COUNTRIES: &[&str] = &["France", "日本", "Ελλάδα", "Brasil", "Österreich", "Polska", "United States", "ไทย"];
 
@@ -99,18 +133,38 @@ fn fill(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         let size = random.below(1_500) as usize;
         let photo = (random.below(3) > 0).then(|| random.bytes(size));
         let closed = (random.below(20) == 0).then(|| format!("20{:02}-01-31", random.below(26)));
-        hotel.execute(params![id, random.words(3), random.words(1), random.below(40_000) as f64 / 100.0, photo, closed])?;
+        hotel.execute(params![
+            id,
+            random.words(3),
+            random.words(1),
+            random.below(40_000) as f64 / 100.0,
+            photo,
+            closed
+        ])?;
     }
     let mut route = transaction.prepare("INSERT INTO route VALUES (?, ?, ?, ?, ?)")?;
     for id in 0..ROUTES {
         let (origin, destination) = (1 + random.below(AIRPORTS), 1 + random.below(AIRPORTS));
-        route.execute(params![1 + id % AIRLINES, id / AIRLINES, origin, destination, random.below(15_000) as f64 / 3.0])?;
+        route.execute(params![
+            1 + id % AIRLINES,
+            id / AIRLINES,
+            origin,
+            destination,
+            random.below(15_000) as f64 / 3.0
+        ])?;
     }
     let mut review = transaction.prepare("INSERT INTO review VALUES (?, ?, ?, ?, ?, ?)")?;
     for id in 1..=REVIEWS {
         let (author, length) = (random.words(1), 5 + random.below(40));
         let answer = (random.below(5) == 0).then(|| random.words(8));
-        review.execute(params![id, 1 + random.below(HOTELS), author, 1 + random.below(5), random.words(length), answer])?;
+        review.execute(params![
+            id,
+            1 + random.below(HOTELS),
+            author,
+            1 + random.below(5),
+            random.words(length),
+            answer
+        ])?;
     }
     Ok(())
 }
