@@ -1,0 +1,216 @@
+//! The command line beside a running server, and alone.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
+
+use serde_json::Value;
+use trivault_testkit::gateway::{self, Gateway, Setup};
+use trivault_tests::{World, client::Who, compare::assert_same_database, sample, world::DATABASE};
+
+fn text(output: &std::process::Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn help_teaches_every_command() {
+    let data = tempfile::tempdir().unwrap();
+    let help = text(&gateway::command(data.path(), &["--help"]));
+    for command in [
+        "serve",
+        "demo",
+        "check-config",
+        "user",
+        "token",
+        "source",
+        "store",
+        "vault",
+        "backup",
+        "restore",
+        "jobs",
+        "openapi",
+        "version",
+    ] {
+        assert!(help.contains(&format!("  {command}")), "{command} is missing in:\n{help}");
+        let output = gateway::command(data.path(), &[command, "--help"]);
+        assert!(output.status.success() && text(&output).contains("Usage:"), "{command}");
+    }
+}
+
+#[tokio::test]
+async fn sources_are_listed_with_their_names_in_each_dialect() {
+    let world = World::new();
+    let sources = world.gateway.json(&["source", "list", "--json"]);
+    let found = sources.as_array().unwrap().iter().find(|source| source["name"] == DATABASE).unwrap();
+    assert_eq!((&found["kind"], &found["status"]), (&"sqlite".into(), &"attached".into()));
+    assert_eq!(found["couchbase"]["bucket"], DATABASE);
+    assert!(found["dbaas"]["addon_id"].as_str().unwrap().starts_with("ad-"));
+    assert_eq!(found["dbaas"]["database_id"].as_str().unwrap().len(), 24);
+    assert!(found["dbaas"]["app"].is_string() && found["dbaas"]["resource_id"].is_string());
+}
+
+#[tokio::test]
+async fn a_backup_made_beside_the_server_is_run_by_it_and_restored_by_a_command() {
+    let world = World::new();
+    let (reference, _) = world.copy_live_data("reference");
+    let backup = world.gateway.json(&["backup", "create", "--source", DATABASE, "--json"]);
+    assert_eq!(backup["state"], "succeeded", "{backup:#}");
+    let target = world.path().join("restored.db");
+    let arguments = ["restore", "--latest", DATABASE, "--to", target.to_str().unwrap()];
+    let plan = world.gateway.command(&[&arguments[..], &["--plan"]].concat());
+    assert!(plan.status.success() && text(&plan).contains("Nothing was touched"), "{}", text(&plan));
+    assert!(!target.exists());
+    let output = world.gateway.command(&arguments);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_same_database(&reference, &target);
+    let jobs = world.gateway.json(&["jobs", "list", "--json"]);
+    assert_eq!(jobs[0]["kind"], "restore");
+    let log = world.gateway.json(&["jobs", "log", jobs[1]["id"].as_str().unwrap(), "--json"]);
+    assert!(!log.as_array().unwrap().is_empty());
+}
+
+#[test]
+fn without_a_server_a_command_runs_its_job_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, database) = (directory.path().join("data"), directory.path().join("app.db"));
+    sample::database(&database);
+    {
+        let setup = Setup { sources: vec![format!("app=sqlite:{}", database.display())], ..Setup::default() };
+        assert!(Gateway::start(&data, &setup).stop());
+    }
+    let output = gateway::command(&data, &["backup", "create", "--source", "app", "--json"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let target = directory.path().join("restored.db");
+    let output = gateway::command(&data, &["restore", "--latest", "app", "--to", target.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_same_database(&database, &target);
+}
+
+#[tokio::test]
+async fn the_exported_password_opens_the_vault_with_the_stock_restic() {
+    let world = World::new();
+    world.gateway.json(&["backup", "create", "--source", DATABASE, "--json"]);
+    let vaults = world.gateway.json(&["vault", "list", "--json"]);
+    let keys: Vec<&String> = vaults[0].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["id", "store", "location", "kind"]);
+    let output = world.gateway.command(&["vault", "export-key", vaults[0]["id"].as_str().unwrap()]);
+    let password = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(password.matches('\n').count(), 1, "the password alone on a line");
+    let output = Command::new("restic")
+        .args(["-r", vaults[0]["location"].as_str().unwrap(), "--no-cache", "--no-lock", "snapshots", "--json"])
+        .env("RESTIC_PASSWORD", password.trim_end())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let snapshots: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(snapshots.as_array().unwrap().iter().any(|snapshot| snapshot["hostname"] == DATABASE), "{snapshots:#}");
+}
+
+#[tokio::test]
+async fn users_and_tokens_are_managed_beside_the_server() {
+    let world = World::new();
+    let password = world.path().join("mira");
+    fs::write(&password, "mira's password\n").unwrap();
+    let added = world.gateway.json(&[
+        "user",
+        "add",
+        "mira",
+        "--role",
+        "reader",
+        "--password-file",
+        password.to_str().unwrap(),
+        "--json",
+    ]);
+    assert_eq!(added["role"], "reader");
+    let mira = Who::Basic("mira".into(), "mira's password".into());
+    let path = "/api/v1/cluster/self/repository/active";
+    assert_eq!(world.client.get(path, &mira).await.status, 200);
+    let body = trivault_tests::client::Body::Text(r#"{"plan":"_hourly_backups","archive":"/a"}"#);
+    let refused = world.client.post(&format!("{path}/r"), &mira, body).await;
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(refused.json["message"].is_string() && refused.json["permissions"].is_array());
+
+    let token = world.gateway.json(&["token", "create", "--name", "ci", "--dialect", "dbaas", "--json"]);
+    let secret = token["token"].as_str().unwrap();
+    assert!(secret.starts_with("tk-us-") && secret.len() == 6 + 48, "{secret}");
+    let exchange = async || {
+        let who = Who::Basic(String::new(), secret.to_owned());
+        world.client.post("/v1/tokens/exchange", &who, trivault_tests::client::Body::None).await
+    };
+    let bearer = exchange().await.json["token"].as_str().unwrap().to_owned();
+    assert_eq!(world.client.get("/v1/apps", &Who::Bearer(bearer.clone())).await.status, 200);
+    assert!(!world.gateway.json(&["token", "list", "--json"]).to_string().contains(secret));
+    let output = world.gateway.command(&["token", "revoke", token["id"].as_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(exchange().await.status, 401);
+    assert_eq!(
+        world.client.get("/v1/apps", &Who::Bearer(bearer)).await.status,
+        401,
+        "what was made with it dies with it"
+    );
+}
+
+#[test]
+fn the_data_directory_is_private_and_so_is_the_key() {
+    let world = World::new();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&world.data_directory()), 0o700);
+    assert_eq!(mode(&world.data_directory().join("server.key")), 0o600);
+    let key = world.gateway.command(&["key", "export"]);
+    assert!(key.status.success() && text(&key).len() > 32, "{}", text(&key));
+}
+
+#[test]
+fn another_location_under_a_known_name_refuses_to_start_until_it_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let (one, two) = (directory.path().join("one"), directory.path().join("two"));
+    fs::create_dir(&one).unwrap();
+    fs::create_dir(&two).unwrap();
+    let setup =
+        |path: &std::path::Path| Setup { sources: vec![format!("files=dir:{}", path.display())], ..Setup::default() };
+    assert!(Gateway::start(&data, &setup(&one)).stop());
+    let refused = Gateway::try_start(&data, &setup(&two)).err().unwrap();
+    assert!(refused.contains("files") && refused.contains("source replace"), "{refused}");
+    let output = gateway::command(&data, &["source", "replace", "files", &format!("dir:{}", two.display())]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(Gateway::start(&data, &setup(&two)).stop());
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_the_nearest_valid_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("t.toml");
+    fs::write(&path, "[limits]\nworker = 3\n").unwrap();
+    let output = gateway::command(directory.path(), &["check-config", "--config", path.to_str().unwrap()]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("Did you mean `workers`?"), "{}", text(&output));
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/trivault.example.toml");
+    fs::write(directory.path().join("secret"), "x").unwrap();
+    let adapted =
+        fs::read_to_string(example).unwrap().replace("/etc/trivault/", &format!("{}/", directory.path().display()));
+    fs::write(&path, adapted.replace("offsite-secret", "secret").replace("mira-password", "secret")).unwrap();
+    let mut command = Command::new(gateway::binary());
+    command.args(["check-config", "--config"]).arg(&path).env("OFFSITE_ACCESS_KEY", "AK");
+    let output = command.output().unwrap();
+    assert!(output.status.success() && text(&output).contains("The configuration is good."), "{}", text(&output));
+}
+
+#[test]
+fn the_demo_ends_well_and_leaves_nothing() {
+    let before = fs::read_dir(std::env::temp_dir()).unwrap().filter(is_demo).count();
+    let mut command = Command::new(gateway::binary());
+    command.args(["demo", "--exit", "--listen", "127.0.0.1:0"]);
+    let output = command.output().unwrap();
+    let story = text(&output);
+    assert!(output.status.success(), "{story}");
+    for line in ["curl -X POST", "/context/sharing/rest/generateToken", "/v1/tokens/exchange", "DIALECT", "equal:"] {
+        assert!(story.contains(line), "{line} is missing in:\n{story}");
+    }
+    assert!(!story.contains("DIFFERENT"), "{story}");
+    assert_eq!(fs::read_dir(std::env::temp_dir()).unwrap().filter(is_demo).count(), before);
+}
+
+fn is_demo(entry: &Result<fs::DirEntry, std::io::Error>) -> bool {
+    entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("trivault-demo-"))
+}
