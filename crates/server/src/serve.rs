@@ -99,7 +99,7 @@ pub async fn start(configuration: &Configuration, admin_password: Option<SecretT
         },
         public_url: configuration.public_url.clone(),
         allowed_hosts: configuration.allowed_hosts.clone(),
-        trusted_proxies: configuration.trusted_proxies.iter().copied().map(Network::from).collect(),
+        trusted_proxies: configuration.trusted_proxies.clone(),
     };
     let running = match Server::start(engine.clone(), options) {
         Ok(running) => running,

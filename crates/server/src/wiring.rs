@@ -23,11 +23,7 @@ pub fn dialects(configuration: &Configuration) -> Result<Vec<Arc<dyn Dialect>>, 
         None => trivault_dialect_dbaas::Options::default(),
     };
     Ok(vec![
-        Arc::new(Couchbase::new(trivault_dialect_couchbase::Options {
-            target_hosts: configuration.target_hosts.clone(),
-            archive_roots: configuration.archive_roots.clone(),
-            ..trivault_dialect_couchbase::Options::default()
-        })),
+        Arc::new(Couchbase::new(configuration.zone)),
         Arc::new(Arcgis::new(trivault_dialect_arcgis::Settings { contexts: configuration.contexts.clone() })),
         Arc::new(Dbaas::new(regions)),
     ])

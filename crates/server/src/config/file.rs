@@ -14,7 +14,7 @@ pub struct File {
     pub public_url: Option<String>,
     /// Hosts that clients may name besides loopback and own addresses.
     pub allowed_hosts: Vec<String>,
-    /// Addresses whose forwarding headers count.
+    /// Addresses or blocks (`10.0.0.0/8`) whose forwarding headers count.
     pub trusted_proxies: Option<Vec<String>>,
     /// Zone of plans, IANA name; otherwise the machine's.
     pub time_zone: Option<String>,
@@ -29,7 +29,6 @@ pub struct File {
     pub stores: Vec<Store>,
     pub users: Vec<User>,
     pub arcgis: Arcgis,
-    pub couchbase: Couchbase,
     pub dbaas: Dbaas,
 }
 
@@ -133,15 +132,6 @@ pub struct User {
 pub struct Arcgis {
     /// First path segments that are served; `context` and `arcgis` when absent.
     pub contexts: Option<Vec<String>>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Couchbase {
-    /// Directories below which an archive path is a store of its own; elsewhere it is a label.
-    pub archive_roots: Vec<PathBuf>,
-    /// Further hosts that a restore's `target` may name for this gateway.
-    pub target_hosts: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -1,12 +1,13 @@
 //! Joins defaults, file, environment and command line into one checked configuration.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use trivault_engine::{NewSource, NewStore, Role, SecretText, StoreCredentials, StoreLocation};
+use trivault_http::Network;
 use trivault_sources::SourceConfig;
 
 use super::{file, secret, source_argument, suggestion};
@@ -51,7 +52,7 @@ pub struct Configuration {
     pub data_directory: PathBuf,
     pub public_url: Option<url::Url>,
     pub allowed_hosts: Vec<String>,
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<Network>,
     pub zone: chrono_tz::Tz,
     pub key_file: Option<PathBuf>,
     pub key: Option<SecretText>,
@@ -71,8 +72,6 @@ pub struct Configuration {
     pub stores: Vec<NewStore>,
     pub users: Vec<User>,
     pub contexts: Vec<String>,
-    pub archive_roots: Vec<PathBuf>,
-    pub target_hosts: Vec<String>,
     /// `None`: the dialect's own default.
     pub regions: Option<Vec<String>>,
     pub log_filter: Option<String>,
@@ -111,7 +110,6 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         stores,
         users,
         arcgis,
-        couchbase,
         dbaas,
     } = file;
     let file::Limits { workers, memory_mib, body_mib, request_seconds, stop_seconds, lease_seconds, compression_level } =
@@ -124,7 +122,7 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         data_directory: source_argument::absolute(here, &data_directory),
         public_url: serve.public_url.clone().or(public_url).map(|text| origin(&text)).transpose()?,
         allowed_hosts,
-        trusted_proxies: trusted_proxies.map_or_else(|| Ok(loopback()), |texts| addresses(&texts))?,
+        trusted_proxies: trusted_proxies.map_or_else(|| Ok(Network::loopback()), |texts| networks(&texts))?,
         zone: zone(time_zone.as_deref())?,
         key_file,
         key: key_env.as_deref().map(secret::from_environment).transpose()?,
@@ -141,8 +139,6 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         stores: stores.into_iter().map(|store| new_store(store, here)).collect::<Result<_, _>>()?,
         users: users.into_iter().map(user).collect::<Result<_, _>>()?,
         contexts: contexts(arcgis.contexts)?,
-        archive_roots: couchbase.archive_roots,
-        target_hosts: couchbase.target_hosts,
         regions: dbaas.regions,
         log_filter: common.log.clone().or(log.filter),
         log_format: match (common.log_format, log.format.as_deref()) {
@@ -163,10 +159,6 @@ fn default_data_directory() -> PathBuf {
         Some(home) => PathBuf::from(home).join(".local/share/trivault"),
         None => PathBuf::from("trivault-data"),
     }
-}
-
-fn loopback() -> Vec<IpAddr> {
-    vec![std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()]
 }
 
 fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<T, String> {
@@ -192,11 +184,8 @@ fn origin(text: &str) -> Result<url::Url, String> {
     }
 }
 
-fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, String> {
-    texts
-        .iter()
-        .map(|text| text.parse().map_err(|_| format!("`{text}` in trusted_proxies is not an IP address.")))
-        .collect()
+fn networks(texts: &[String]) -> Result<Vec<Network>, String> {
+    texts.iter().map(|text| text.parse().map_err(|fault| format!("trusted_proxies: {fault}."))).collect()
 }
 
 fn zone(name: Option<&str>) -> Result<chrono_tz::Tz, String> {
