@@ -79,8 +79,7 @@ pub async fn run(common: &Common, arguments: ServeArguments) -> Result<(), Strin
 /// A sentence that says why the gateway cannot run. Nothing listens then.
 pub async fn start(configuration: &Configuration, admin_password: Option<SecretText>) -> Result<Gateway, String> {
     check_build()?;
-    let engine = wiring::open_engine(configuration).await?;
-    engine.become_server().await.map_err(sentence)?;
+    let engine = wiring::open_engine(configuration, true).await?;
     let caller = Caller { via: "configuration", ..local_caller() };
     prepare_users(&engine, &caller, configuration, admin_password).await?;
     prepare_stores(&engine, &caller, configuration).await?;
@@ -89,6 +88,9 @@ pub async fn start(configuration: &Configuration, admin_password: Option<SecretT
     let plans = dialects.iter().flat_map(|dialect| dialect.builtin_plans(configuration.zone)).collect();
     engine.reconcile_builtin_plans(plans).await.map_err(sentence)?;
     engine.start_workers().await.map_err(sentence)?;
+    if !engine.key_was_exported().await.map_err(sentence)? {
+        tracing::warn!("the server key was never exported; `trivault key export` prints what belongs in a safe");
+    }
     let options = ServerOptions {
         listeners: configuration.listeners.iter().map(listener).collect(),
         dialects,

@@ -29,12 +29,14 @@ pub fn dialects(configuration: &Configuration) -> Result<Vec<Arc<dyn Dialect>>, 
     ])
 }
 
-/// Opens the engine; starts nothing.
+/// Opens the engine; starts nothing. As the server of its data directory, or for a command beside one.
 ///
 /// # Errors
-/// A sentence: no key, another owner of the data directory, a database that does not answer or is newer than this binary.
-pub async fn open_engine(configuration: &Configuration) -> Result<Engine, String> {
+/// A sentence: no key, another owner of the data directory, a second server, a database that does not answer or is newer
+/// than this binary.
+pub async fn open_engine(configuration: &Configuration, server: bool) -> Result<Engine, String> {
     let options = EngineOptions {
+        server,
         database: database(&configuration.database)?,
         server_key: server_key(configuration)?,
         node_name: node_name(),
@@ -65,10 +67,7 @@ fn database(database: &Database) -> Result<DatabaseLocation, String> {
 
 fn server_key(configuration: &Configuration) -> Result<ServerKeyLocation, String> {
     if let Some(text) = &configuration.key {
-        let bytes = hex::decode(text.expose().trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        let bytes =
-            bytes.ok_or("The server key in key_env must be 64 hex digits; `trivault key export` prints it so.")?;
-        return Ok(ServerKeyLocation::Given(ServerKey::from(bytes)));
+        return ServerKey::parse(text.expose().trim().as_bytes()).map(ServerKeyLocation::Given).map_err(sentence);
     }
     Ok(match &configuration.key_file {
         Some(path) => ServerKeyLocation::File(path.clone()),

@@ -57,7 +57,7 @@ pub async fn run(common: &Common, command: BackupCommand) -> Result<(), String> 
         }
         BackupCommand::Delete { id } => {
             let job = engine.delete_backup(caller, BackupId(id), Vec::new()).await.map_err(sentence)?;
-            session.follow(job.id, true).await?;
+            session.follow(job.id, false, true).await?;
             output::line(&format!("Deleted the backup {id}. Its bytes are freed by the next prune."))
         }
     }
@@ -98,9 +98,13 @@ async fn create(
         attributes: Vec::new(),
         job_attributes: Vec::new(),
     };
+    let here = request.passcode.is_some();
+    if here && detach {
+        return Err("A backup under a passcode is made by this command itself; leave --detach out.".to_owned());
+    }
     let started = engine.start_backup(caller, request).await.map_err(sentence)?;
     if !detach {
-        session.follow(started.job.id, false).await?;
+        session.follow(started.job.id, here, false).await?;
     }
     engine.backup(caller, started.backup.id).await.map_err(sentence)
 }

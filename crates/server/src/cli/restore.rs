@@ -34,8 +34,9 @@ pub async fn run(common: &Common, arguments: RestoreArguments) -> Result<(), Str
     if plan {
         return print_plan(&session, &request, json).await;
     }
+    let here = request.passcode.is_some();
     let job = session.engine.start_restore(&session.caller, request).await.map_err(sentence)?;
-    let job = session.follow(job.id, json).await?;
+    let job = session.follow(job.id, here, json).await?;
     if json {
         return output::json(&job);
     }

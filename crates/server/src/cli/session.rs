@@ -24,7 +24,7 @@ impl Session {
         let configuration = config::resolve::resolve(common, &ServeArguments::default())?;
         let filter = configuration.log_filter.as_deref();
         crate::logging::start(filter, configuration.log_format, "warn")?;
-        let engine = wiring::open_engine(&configuration).await?;
+        let engine = wiring::open_engine(&configuration, false).await?;
         Ok(Self { engine, caller: local_caller() })
     }
 
@@ -42,31 +42,33 @@ impl Session {
         Ok(Caller { principal, ..self.caller.clone() })
     }
 
-    /// Follows a job to its end, run by a live server or, without one, by this process.
+    /// Follows a job to its end. A live server runs it; this process does where there is none, or where only this process
+    /// knows the passcode (`here`).
     ///
     /// # Errors
     /// The failure's sentence and hint.
-    pub async fn follow(&self, id: JobId, quiet: bool) -> Result<Job, String> {
-        let alone = !self.engine.live_server().await.map_err(sentence)?;
-        if alone {
-            self.engine.start_workers().await.map_err(sentence)?;
+    pub async fn follow(&self, id: JobId, here: bool, quiet: bool) -> Result<Job, String> {
+        let job = if here || self.engine.live_server().map_err(sentence)?.is_none() {
+            self.engine.run_until_done(id).await.map_err(sentence)?
+        } else {
+            self.watch(id, quiet).await?
+        };
+        match (job.state, &job.failure) {
+            (JobState::Succeeded, _) => Ok(job),
+            (_, Some(failure)) => Err(with_hint(&failure.sentence, failure.hint.as_deref())),
+            (state, None) => Err(format!("The job ended {}.", output::word(&state))),
         }
-        let job = loop {
+    }
+
+    async fn watch(&self, id: JobId, quiet: bool) -> Result<Job, String> {
+        loop {
             let job = self.engine.wait_for_job(&self.caller, id, FOLLOW_EVERY).await.map_err(sentence)?;
             if !quiet {
                 show_progress(&job);
             }
             if job.state.is_terminal() {
-                break job;
+                return Ok(job);
             }
-        };
-        if alone {
-            self.engine.shutdown(Duration::from_secs(5)).await;
-        }
-        match (job.state, &job.failure) {
-            (JobState::Succeeded, _) => Ok(job),
-            (_, Some(failure)) => Err(with_hint(&failure.sentence, failure.hint.as_deref())),
-            (state, None) => Err(format!("The job ended {}.", output::word(&state))),
         }
     }
 }

@@ -43,6 +43,6 @@ pub async fn run(common: &Common, command: VaultCommand) -> Result<(), String> {
 pub async fn run_key(common: &Common, command: KeyCommand) -> Result<(), String> {
     let KeyCommand::Export = command;
     let session = Session::open(common).await?;
-    let text = session.engine.export_server_key(&session.caller).await.map_err(sentence)?;
+    let text = session.engine.export_key(&session.caller).await.map_err(sentence)?;
     output::line(text.expose())
 }
