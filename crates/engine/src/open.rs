@@ -59,7 +59,7 @@ impl Engine {
         // A command that holds a passcode in its own memory must not be taken for the server beside it.
         let node = if options.server { data.node_id()? } else { Uuid::new_v4() };
         let storage = Storage::new(key.clone(), storage_options(&options, &data, installation))?;
-        let access = Access::new(Keys { signing_key: key.signing_key()? });
+        let access = Access::new(Keys { signing_key: key.signing_key()? })?;
         let inner = Inner {
             db,
             clock: Arc::clone(&options.clock),

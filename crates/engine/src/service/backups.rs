@@ -1,24 +1,34 @@
 //! Backups.
 
-use super::{Engine, delete_backup, start_backup, start_backup::Start, unfinished};
-use crate::domain::*;
+use super::{Engine, delete_backup, start_backup, start_backup::Start};
+use crate::{db::AuditEntry, domain::*};
 
 impl Engine {
-    /// Newest first, with their parts.
-    pub async fn backups(&self, caller: &Caller, filter: BackupFilter) -> Result<Vec<Backup>> {
-        let _ = (caller, filter);
-        unfinished()
+    /// Newest first, with their parts. A caller that is limited to a source sees its backups only.
+    pub async fn backups(&self, caller: &Caller, mut filter: BackupFilter) -> Result<Vec<Backup>> {
+        caller.require(Role::Reader)?;
+        match (caller.principal.scope, filter.source) {
+            (Scope::Everything, _) => {}
+            (Scope::Source(only), None) => filter.source = Some(only),
+            (Scope::Source(_) | Scope::Download(_), Some(source)) => caller.require_source(source)?,
+            (Scope::Download(_), None) => caller.require_everything()?,
+        }
+        self.inner().db.backups(&filter).await
     }
 
     pub async fn backup(&self, caller: &Caller, id: BackupId) -> Result<Backup> {
-        let _ = (caller, id);
-        unfinished()
+        caller.require(Role::Reader)?;
+        seen(caller, self.inner().db.backup(id).await?)
     }
 
     /// The backup that a part belongs to.
     pub async fn backup_of_part(&self, caller: &Caller, part: PartId) -> Result<Backup> {
-        let _ = (caller, part);
-        unfinished()
+        caller.require(Role::Reader)?;
+        let backup = self.inner().db.backup_of_part(part).await?;
+        if caller.principal.scope == Scope::Download(part) {
+            return backup.ok_or_else(missing);
+        }
+        seen(caller, backup)
     }
 
     /// Enqueues a backup; it, its parts, its job and all their names exist durably when this returns.
@@ -50,7 +60,27 @@ impl Engine {
         id: BackupId,
         keep_until: Option<chrono::DateTime<chrono::Utc>>,
     ) -> Result<()> {
-        let _ = (caller, id, keep_until);
-        unfinished()
+        caller.require(Role::Operator)?;
+        self.backup(caller, id).await?;
+        let at = ObjectRef::new(ObjectKind::Backup, id.0);
+        let audit = AuditEntry::of(caller, self.now(), "backup.keep_until", Some(at));
+        let is_there = self.inner().db.set_keep_until(id, keep_until, &audit).await?;
+        if is_there { Ok(()) } else { Err(missing()) }
     }
+}
+
+/// A backup, if the caller's scope covers one of its parts.
+fn seen(caller: &Caller, backup: Option<Backup>) -> Result<Backup> {
+    let backup = backup.ok_or_else(missing)?;
+    let covers = |part: &Part| match caller.principal.scope {
+        Scope::Everything => true,
+        Scope::Source(only) => part.source == only,
+        Scope::Download(only) => part.id == only,
+    };
+    let is_covered = caller.principal.scope == Scope::Everything || backup.parts.iter().any(covers);
+    if is_covered { Ok(backup) } else { Err(missing()) }
+}
+
+fn missing() -> Error {
+    Error::not_found(Noun::Backup, "There is no such backup.")
 }

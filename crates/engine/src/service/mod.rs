@@ -45,7 +45,6 @@ pub(crate) struct Inner {
     pub(crate) db: Database,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) namers: Vec<Arc<dyn Namer>>,
-    #[allow(dead_code)] // for service/access.rs
     pub(crate) access: Access,
     pub(crate) installation: uuid::Uuid,
     pub(crate) node: uuid::Uuid,
@@ -71,10 +70,6 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::internal("Something ended in a defect of Trivault.").because(error))?
-}
-
-fn unfinished<T>() -> Result<T> {
-    Err(Error::internal("unfinished"))
 }
 
 impl Engine {

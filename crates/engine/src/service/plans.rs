@@ -1,42 +1,112 @@
 //! Plans.
 
-use super::{Engine, unfinished};
-use crate::domain::*;
+use uuid::Uuid;
+
+use super::{Engine, Inner};
+use crate::{
+    db::{AuditEntry, ScheduleEntry},
+    domain::*,
+    schedule,
+};
+
+/// Most tasks that a plan may have; each costs a look-up whenever plans are evaluated.
+const MOST_TASKS: usize = 100;
 
 impl Engine {
     /// Built-in ones first, then by name.
     pub async fn plans(&self, caller: &Caller, owner: &str) -> Result<Vec<Plan>> {
-        let _ = (caller, owner);
-        unfinished()
+        caller.require(Role::Reader)?;
+        self.inner().db.plans(owner).await
     }
 
     pub async fn plan(&self, caller: &Caller, id: PlanId) -> Result<Plan> {
-        let _ = (caller, id);
-        unfinished()
+        caller.require(Role::Reader)?;
+        self.inner().db.plan(id).await?.ok_or_else(|| Error::not_found(Noun::Plan, "There is no such plan."))
     }
 
     pub async fn plan_named(&self, caller: &Caller, owner: &str, name: &str) -> Result<Plan> {
-        let _ = (caller, owner, name);
-        unfinished()
+        caller.require(Role::Reader)?;
+        let plan = self.inner().db.plan_named(owner, name).await?;
+        plan.ok_or_else(|| Error::not_found(Noun::Plan, "There is no such plan."))
     }
 
     /// # Errors
     /// `AlreadyExists(Plan)`.
     pub async fn create_plan(&self, caller: &Caller, plan: NewPlan) -> Result<Plan> {
-        let _ = (caller, plan);
-        unfinished()
+        caller.require(Role::Operator)?;
+        caller.require_everything()?;
+        let plan = self.inner().new_plan(plan)?;
+        self.inner().db.insert_plan(&plan, &self.inner().audit_of(caller, "plan.create", &plan)).await?;
+        Ok(plan)
     }
 
     /// Creates the plan or gives the existing one (same owner and name) this content; repositories that it is attached
     /// to are scheduled anew from now.
     pub async fn put_plan(&self, caller: &Caller, plan: NewPlan) -> Result<Plan> {
-        let _ = (caller, plan);
-        unfinished()
+        caller.require(Role::Operator)?;
+        let inner = self.inner();
+        let plan = inner.new_plan(plan)?;
+        let schedule = inner.schedule_of(&plan);
+        inner.db.put_plan(&plan, &schedule, &inner.audit_of(caller, "plan.put", &plan)).await
     }
 
     /// At start-up: makes the product's own plans of a dialect what they should be.
     pub async fn reconcile_builtin_plans(&self, plans: Vec<NewPlan>) -> Result<()> {
-        let _ = plans;
-        unfinished()
+        let inner = self.inner();
+        let caller = super::scheduler();
+        for new in plans {
+            let plan = inner.new_plan(new)?;
+            match inner.db.plan_named(&plan.owner, &plan.name).await? {
+                Some(standing) if is_same(&standing, &plan) => {}
+                Some(_) | None => {
+                    let schedule = inner.schedule_of(&plan);
+                    inner.db.put_plan(&plan, &schedule, &inner.audit_of(&caller, "plan.put", &plan)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the content of two plans is the same: putting an unchanged one would move its next runs.
+fn is_same(standing: &Plan, plan: &Plan) -> bool {
+    let Plan { id: _, owner, name, description, builtin, tasks, attributes, created_at: _, updated_at: _ } = plan;
+    standing.owner == *owner
+        && standing.name == *name
+        && standing.description == *description
+        && standing.builtin == *builtin
+        && standing.tasks == *tasks
+        && standing.attributes == *attributes
+}
+
+impl Inner {
+    fn new_plan(&self, new: NewPlan) -> Result<Plan> {
+        let NewPlan { owner, name, description, builtin, tasks, attributes } = new;
+        if tasks.len() > MOST_TASKS {
+            return Err(Error::invalid(format!("A plan has at most {MOST_TASKS} tasks.")));
+        }
+        for (position, task) in tasks.iter().enumerate() {
+            if tasks[..position].iter().any(|other| other.name == task.name) {
+                return Err(Error::invalid(format!("Two tasks of the plan are called {}.", task.name)));
+            }
+        }
+        let now = self.clock.now();
+        let id = PlanId(Uuid::now_v7());
+        let owner = owner.to_owned();
+        Ok(Plan { id, owner, name, description, builtin, tasks, attributes, created_at: now, updated_at: now })
+    }
+
+    /// When each task runs first, counted from now.
+    pub(super) fn schedule_of(&self, plan: &Plan) -> Vec<ScheduleEntry> {
+        let now = self.clock.now();
+        let entry = |task: &PlanTask| {
+            let next_run = if task.schedule.start_now { Some(now) } else { schedule::next(&task.schedule, now) };
+            Some(ScheduleEntry { task: task.name.clone(), next_run: next_run?, last_run: None })
+        };
+        plan.tasks.iter().filter_map(entry).collect()
+    }
+
+    fn audit_of(&self, caller: &Caller, action: &str, plan: &Plan) -> AuditEntry {
+        AuditEntry::of(caller, self.clock.now(), action, Some(ObjectRef::new(ObjectKind::Plan, plan.id.0)))
     }
 }

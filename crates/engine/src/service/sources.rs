@@ -1,37 +1,56 @@
 //! Sources.
 
-use trivault_sources::Finding;
+use trivault_sources::{Finding, SourceConfig};
+use uuid::Uuid;
 
-use super::{Engine, unfinished};
-use crate::domain::*;
+use super::{Engine, Inner, blocking};
+use crate::{
+    db::{AuditEntry, Labels, SourceChange},
+    domain::*,
+    failure::from_source,
+};
 
 impl Engine {
     /// Attached and detached ones, by name.
     pub async fn sources(&self, caller: &Caller) -> Result<Vec<Source>> {
-        let _ = caller;
-        unfinished()
+        caller.require(Role::Reader)?;
+        let sources = self.inner().db.sources().await?;
+        Ok(sources.into_iter().filter(|source| caller.require_source(source.id).is_ok()).collect())
     }
 
     pub async fn source(&self, caller: &Caller, id: SourceId) -> Result<Source> {
-        let _ = (caller, id);
-        unfinished()
+        caller.require(Role::Reader)?;
+        caller.require_source(id)?;
+        self.inner().db.source(id).await?.ok_or_else(|| Error::not_found(Noun::Source, "There is no such source."))
     }
 
     /// The attached source of that name.
     pub async fn source_named(&self, caller: &Caller, name: &str) -> Result<Source> {
-        let _ = (caller, name);
-        unfinished()
+        caller.require(Role::Reader)?;
+        let source = self.inner().db.source_named(name).await?;
+        let source = source.ok_or_else(|| {
+            let shown: String = name.chars().take(64).collect();
+            Error::not_found(Noun::Source, format!("There is no source called {shown}."))
+                .hint("`trivault source list` shows the sources.")
+        })?;
+        caller.require_source(source.id)?;
+        Ok(source)
     }
 
     pub async fn create_source(&self, caller: &Caller, source: NewSource) -> Result<Source> {
-        let _ = (caller, source);
-        unfinished()
+        caller.require(Role::Admin)?;
+        caller.require_everything()?;
+        let inner = self.inner();
+        let source = inner.new_source(source).await?;
+        let audit = inner.audit_of_source(caller, "source.create", &source);
+        inner.db.insert_source(&source, None, &inner.labels_of_source(&source), &audit).await?;
+        Ok(source)
     }
 
     /// Looks at the live data: connection, privileges, versions.
     pub async fn probe_source(&self, caller: &Caller, id: SourceId) -> Result<Vec<Finding>> {
-        let _ = (caller, id);
-        unfinished()
+        let source = self.source(caller, id).await?;
+        blocking(move || Ok(trivault_sources::open(&source.config).map_err(from_source)?.probe())).await
     }
 
     /// Makes `managed` the set of managed sources: new ones are created, missing ones detached, returning ones attached.
@@ -39,13 +58,107 @@ impl Engine {
     /// # Errors
     /// `AlreadyExists(Source)` where another kind or location stands under the same name (hint: `trivault source replace`).
     pub async fn reconcile_managed_sources(&self, managed: Vec<NewSource>) -> Result<()> {
-        let _ = managed;
-        unfinished()
+        let inner = self.inner();
+        let standing = inner.db.sources().await?;
+        let mut changes = Vec::new();
+        for new in &managed {
+            match standing.iter().rev().find(|source| source.name == new.name) {
+                Some(source) if is_same_place(&source.config, &new.config) => {
+                    if source.status == SourceStatus::Detached {
+                        changes.push(SourceChange::Attach(source.id));
+                    }
+                }
+                Some(source) if source.status == SourceStatus::Attached || source.managed => {
+                    return Err(other_place(source, new));
+                }
+                Some(_) | None => {
+                    let source = inner.new_source(NewSource { managed: true, ..new.clone() }).await?;
+                    changes.push(SourceChange::Create {
+                        labels: inner.labels_of_source(&source),
+                        source: Box::new(source),
+                    });
+                }
+            }
+        }
+        for source in &standing {
+            let is_gone = !managed.iter().any(|new| new.name == source.name);
+            if source.managed && source.status == SourceStatus::Attached && is_gone {
+                tracing::warn!(
+                    source.name,
+                    "the configuration no longer names this source; it is detached, its backups stay"
+                );
+                changes.push(SourceChange::Detach(source.id));
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let audit = AuditEntry::of(&super::scheduler(), inner.clock.now(), "source.reconcile", None);
+        inner.db.change_sources(&changes, &audit).await
     }
 
     /// Gives a managed source another kind or location: the old one is detached, a new one with a new id takes its name.
     pub async fn replace_source(&self, caller: &Caller, source: NewSource) -> Result<Source> {
-        let _ = (caller, source);
-        unfinished()
+        caller.require(Role::Admin)?;
+        caller.require_everything()?;
+        let inner = self.inner();
+        let standing = inner.db.sources().await?;
+        let old = standing.iter().rev().find(|standing| standing.name == source.name).ok_or_else(|| {
+            Error::not_found(Noun::Source, format!("There is no source called {} to replace.", source.name))
+        })?;
+        let new = inner.new_source(NewSource { managed: old.managed, ..source }).await?;
+        let audit = inner.audit_of_source(caller, "source.replace", &new);
+        inner.db.replace_source(old.id, &new, None, &inner.labels_of_source(&new), &audit).await?;
+        Ok(new)
     }
+}
+
+impl Inner {
+    /// A source that is about to come into being; its place was checked for form, not looked at.
+    pub(super) async fn new_source(&self, new: NewSource) -> Result<Source> {
+        let NewSource { name, config, managed } = new;
+        check_name(&name)?;
+        trivault_sources::validate(&config).map_err(from_source)?;
+        let now = self.clock.now();
+        let (id, status) = (SourceId(Uuid::now_v7()), SourceStatus::Attached);
+        Ok(Source { id, name, config, status, managed, created_at: now, updated_at: now })
+    }
+
+    pub(super) fn labels_of_source(&self, source: &Source) -> Labels {
+        let mut labels = Labels::default();
+        labels.propose(&self.namers, ObjectRef::new(ObjectKind::Source, source.id.0), NewObject::Source(source));
+        labels
+    }
+
+    fn audit_of_source(&self, caller: &Caller, action: &str, source: &Source) -> AuditEntry {
+        AuditEntry::of(caller, self.clock.now(), action, Some(ObjectRef::new(ObjectKind::Source, source.id.0)))
+    }
+}
+
+fn is_same_place(one: &SourceConfig, other: &SourceConfig) -> bool {
+    one.kind == other.kind && one.location == other.location
+}
+
+fn other_place(standing: &Source, new: &NewSource) -> Error {
+    let sentence = format!(
+        "The source {} is known as {} at {}, and now it is to be {} at {}.",
+        new.name, standing.config.kind, standing.config.location, new.config.kind, new.config.location
+    );
+    Error::new(ErrorCode::AlreadyExists(Noun::Source), sentence).hint(format!(
+        "Give it another name, or say that it is meant: trivault source replace {} KIND:PATH. The old one's backups stay.",
+        new.name
+    ))
+}
+
+/// `[A-Za-z0-9][A-Za-z0-9_.-]{0,63}`
+fn check_name(name: &str) -> Result<()> {
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
+    let is_well_formed = (1..=64).contains(&name.len())
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.chars().all(allowed);
+    if is_well_formed {
+        return Ok(());
+    }
+    let rule = "A source's name has 1 to 64 letters, digits, '_', '.' and '-', and begins with a letter or digit.";
+    Err(Error::invalid(rule))
 }
