@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::signal::unix::{SignalKind, signal};
 use trivault_engine::{Caller, Engine, ErrorCode, NewStore, Role, SecretText, StoreLocation};
-use trivault_http::{DialectSelection, Limits, Listener, Network, Running, Server, ServerOptions, TlsFiles};
+use trivault_http::{DialectSelection, Limits, Listener, Running, Server, ServerOptions, TlsFiles};
 
 use crate::{
     cli::{

@@ -77,6 +77,6 @@ fn server_key(configuration: &Configuration) -> Result<ServerKeyLocation, String
 
 /// The machine's name, for people who read `jobs show`.
 fn node_name() -> String {
-    let name = rustix::system::uname();
-    name.nodename().to_string_lossy().into_owned()
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "trivault".to_owned(), |name| name.trim().to_owned())
 }

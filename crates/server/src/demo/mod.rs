@@ -183,7 +183,7 @@ fn place(common: &Common) -> Result<(PathBuf, bool), String> {
 }
 
 /// Makes the live data anew and a copy of them to compare with; answers the number of rows.
-fn prepare(place: &Path, database: &Path, tree: &Path) -> Result<u64, String> {
+fn prepare(place: &Path, database: &Path, tree: &Path) -> Result<i64, String> {
     for name in ["live", "reference", "data", "opened"] {
         let directory = place.join(name);
         if directory.exists() {

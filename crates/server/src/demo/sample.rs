@@ -9,11 +9,11 @@ use std::{
 
 use rusqlite::{Connection, Transaction, params};
 
-const AIRLINES: u64 = 200;
-const AIRPORTS: u64 = 2_000;
-const HOTELS: u64 = 8_000;
-const ROUTES: u64 = 30_000;
-const REVIEWS: u64 = 62_000;
+const AIRLINES: i64 = 200;
+const AIRPORTS: i64 = 2_000;
+const HOTELS: i64 = 8_000;
+const ROUTES: i64 = 30_000;
+const REVIEWS: i64 = 62_000;
 
 /// SplitMix64: good enough for sample data, and the same everywhere.
 struct Generator(u64);
@@ -27,16 +27,17 @@ impl Generator {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+    /// 0 up to `limit`, exclusive.
+    fn below(&mut self, limit: i64) -> i64 {
+        (self.next() >> 1) as i64 % limit
     }
 
     fn pick<'a>(&mut self, choices: &[&'a str]) -> &'a str {
-        let count = choices.len() as u64;
+        let count = choices.len() as i64;
         choices[self.below(count) as usize]
     }
 
-    fn words(&mut self, count: u64) -> String {
+    fn words(&mut self, count: i64) -> String {
         (0..count).map(|_| self.pick(WORDS)).collect::<Vec<_>>().join(" ")
     }
 
@@ -95,7 +96,7 @@ const COUNTRIES: &[&str] = &["France", "日本", "Ελλάδα", "Brasil", "Öst
 ///
 /// # Errors
 /// When the file cannot be made.
-pub fn build_database(path: &Path) -> rusqlite::Result<u64> {
+pub fn build_database(path: &Path) -> rusqlite::Result<i64> {
     let mut connection = Connection::open(path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.execute_batch(
