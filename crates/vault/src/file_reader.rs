@@ -58,6 +58,13 @@ impl FileReader {
         Ok(Self { core, content, starts, current: None, ahead: None, planned: 0 })
     }
 
+    /// The same with its blobs at hand already.
+    pub(crate) fn with_blobs(mut self, blobs: Blobs) -> Self {
+        self.planned = self.content.len();
+        self.current = Some((0..self.content.len(), blobs));
+        self
+    }
+
     /// Bytes.
     pub fn length(&self) -> u64 {
         self.starts.last().copied().unwrap_or(0)

@@ -35,6 +35,7 @@ mod read_pool;
 mod reader;
 mod session;
 mod session_threads;
+mod small_files;
 mod snapshot;
 mod tally;
 mod tree;

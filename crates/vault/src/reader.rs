@@ -7,6 +7,7 @@ use crate::{
     id::Id,
     node::{Node, NodeKind, NodeMeta, Timestamp},
     pack::BlobKind,
+    small_files::SmallFiles,
     tree,
 };
 use std::{
@@ -29,11 +30,12 @@ pub struct TreeReader {
     core: Arc<Core>,
     root: Id,
     kept: Arc<Mutex<KeptDirectories>>,
+    small_files: Arc<SmallFiles>,
 }
 
 impl TreeReader {
     pub(crate) fn new(core: Arc<Core>, root: Id) -> Self {
-        Self { core, root, kept: Arc::default() }
+        Self { core, root, kept: Arc::default(), small_files: Arc::default() }
     }
 
     /// The nodes of a directory, in ascending order of their names. The empty path is the root.
@@ -85,7 +87,18 @@ impl TreeReader {
                 reader.length()
             )));
         }
-        Ok(reader)
+        Ok(match self.small_files.take(&self.core, node, || self.directory_of(node)) {
+            Some(blobs) => reader.with_blobs(blobs),
+            None => reader,
+        })
+    }
+
+    /// The directory that a node was listed from, newest first, and its place there.
+    fn directory_of(&self, node: &Node) -> Option<(Arc<Vec<Node>>, usize)> {
+        lock(&self.kept).iter().rev().find_map(|(_, nodes)| {
+            let position = nodes.binary_search_by(|known| known.name.cmp(&node.name)).ok()?;
+            Arc::ptr_eq(&nodes.get(position)?.content, &node.content).then(|| (Arc::clone(nodes), position))
+        })
     }
 
     fn directory(&self, id: &Id) -> Result<Arc<Vec<Node>>> {

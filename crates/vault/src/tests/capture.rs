@@ -144,6 +144,18 @@ fn a_directory_of_many_small_files_comes_back() {
     for (name, content) in &files {
         assert_eq!(&read_all(&reader, &[name]).unwrap(), content);
     }
+    // Forwards with gaps, backwards, and from several threads at once.
+    for step in (0..3000).step_by(7).chain((0..3000).rev().step_by(11)) {
+        assert_eq!(&read_all(&reader, &[&files[step].0]).unwrap(), &files[step].1);
+    }
+    std::thread::scope(|scope| {
+        for part in files.chunks(1000) {
+            let reader = reader.clone();
+            scope.spawn(move || {
+                part.iter().for_each(|(name, content)| assert_eq!(&read_all(&reader, &[name]).unwrap(), content))
+            });
+        }
+    });
 }
 
 #[test]

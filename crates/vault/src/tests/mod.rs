@@ -3,6 +3,7 @@
 mod capture;
 mod concurrency;
 mod damage;
+mod failures;
 mod locks;
 mod restic;
 mod scene;
