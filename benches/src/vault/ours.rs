@@ -5,9 +5,10 @@ use std::fs::{self, File, Metadata};
 use std::io::{Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 use trivault_vault::backend::LocalBackend;
 use trivault_vault::{
     Capture, CaptureEvents, Cutting, FileOptions, FileWriter, Id, Kdf, MemoryBudget, Node, NodeKind, NodeMeta,
@@ -20,6 +21,9 @@ pub const PASSWORD: &str = "benchmark";
 const READ_BYTES: usize = 256 << 10;
 /// One read from the vault, in bytes.
 const RESTORE_BYTES: usize = 1 << 20;
+/// Threads that restore files, and files that wait for one.
+const RESTORE_THREADS: usize = 4;
+const RESTORE_QUEUE: usize = 256;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -73,10 +77,9 @@ fn commit(capture: Capture, root: Id) -> Outcome {
     Ok(())
 }
 
-fn copy_in(mut from: impl Read, to: &mut FileWriter) -> Outcome {
-    let mut buffer = vec![0; READ_BYTES];
+fn copy_in(mut from: impl Read, to: &mut FileWriter, buffer: &mut [u8]) -> Outcome {
     loop {
-        match from.read(&mut buffer)? {
+        match from.read(buffer)? {
             0 => return Ok(()),
             read => to.write(&buffer[..read])?,
         }
@@ -86,7 +89,7 @@ fn copy_in(mut from: impl Read, to: &mut FileWriter) -> Outcome {
 fn backup_stream_into(vault: &Vault, input: &Path) -> Outcome {
     let capture = begin(vault, "/dump.sql")?;
     let mut file = capture.file(FileOptions { cutting: Cutting::ContentDefined, whole_digest: false })?;
-    copy_in(File::open(input)?, &mut file)?;
+    copy_in(File::open(input)?, &mut file, &mut vec![0; READ_BYTES])?;
     let record = file.finish()?;
     let mut root = capture.directory();
     root.add_file(b"dump.sql", &NodeMeta::synthetic(NodeKind::File, Timestamp::default()), &record)?;
@@ -96,25 +99,25 @@ fn backup_stream_into(vault: &Vault, input: &Path) -> Outcome {
 
 fn backup_tree_into(vault: &Vault, folder: &Path) -> Outcome {
     let capture = begin(vault, "/tree")?;
-    let root = backup_directory(&capture, folder)?;
+    let root = backup_directory(&capture, folder, &mut vec![0; READ_BYTES])?;
     commit(capture, root)
 }
 
-fn backup_directory(capture: &Capture, folder: &Path) -> Outcome<Id> {
+fn backup_directory(capture: &Capture, folder: &Path, buffer: &mut [u8]) -> Outcome<Id> {
     let mut entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     let mut directory = capture.directory();
     for entry in entries {
         let (name, path, found) = (entry.file_name(), entry.path(), entry.metadata()?);
         if found.is_dir() {
-            let subtree = backup_directory(capture, &path)?;
+            let subtree = backup_directory(capture, &path, buffer)?;
             directory.add_directory(name.as_bytes(), &meta(&found, NodeKind::Directory), subtree)?;
         } else if found.is_symlink() {
             let target = fs::read_link(&path)?.into_os_string().into_vec();
             directory.add_special(name.as_bytes(), &meta(&found, NodeKind::Symlink(target)))?;
         } else {
             let mut file = capture.file(FileOptions { cutting: Cutting::ContentDefined, whole_digest: false })?;
-            copy_in(File::open(&path)?, &mut file)?;
+            copy_in(File::open(&path)?, &mut file, buffer)?;
             directory.add_file(name.as_bytes(), &meta(&found, NodeKind::File), &file.finish()?)?;
         }
     }
@@ -161,16 +164,33 @@ pub fn backup_both(vault: &Path, input: &Path, folder: &Path) -> Outcome {
     })
 }
 
-/// Restores the newest snapshot into a folder.
+/// Restores the newest snapshot into a folder, several files at once as restic does.
 pub fn restore(vault: &Path, target: &Path) -> Outcome {
     let vault = open(vault)?;
     let snapshot = vault.snapshots()?.snapshots.pop().ok_or("the vault has no snapshot")?;
     let reader = vault.reader(&snapshot)?;
     fs::create_dir_all(target)?;
-    restore_directory(&reader, &mut Vec::new(), target)
+    let (sender, receiver) = mpsc::sync_channel(RESTORE_QUEUE);
+    let receiver = Mutex::new(receiver);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..RESTORE_THREADS).map(|_| scope.spawn(|| restore_files(&reader, &receiver))).collect();
+        let walked = restore_directory(&reader, &mut Vec::new(), target, &sender);
+        drop(sender);
+        for worker in workers {
+            worker.join().map_err(|_| "a thread of the restore panicked")??;
+        }
+        walked
+    })
 }
 
-fn restore_directory(reader: &TreeReader, path: &mut Vec<Vec<u8>>, target: &Path) -> Outcome {
+type Wanted = (Node, PathBuf);
+
+fn restore_directory(
+    reader: &TreeReader,
+    path: &mut Vec<Vec<u8>>,
+    target: &Path,
+    files: &SyncSender<Wanted>,
+) -> Outcome {
     let parts: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
     for node in reader.list(&parts)? {
         let place = target.join(std::ffi::OsStr::from_bytes(&node.name));
@@ -178,30 +198,43 @@ fn restore_directory(reader: &TreeReader, path: &mut Vec<Vec<u8>>, target: &Path
             NodeKind::Directory => {
                 fs::create_dir(&place)?;
                 path.push(node.name.clone());
-                restore_directory(reader, path, &place)?;
+                restore_directory(reader, path, &place, files)?;
                 path.pop();
             }
             NodeKind::Symlink(link) => symlink(std::ffi::OsStr::from_bytes(link), &place)?,
-            NodeKind::File => restore_file(reader, &node, &place)?,
+            NodeKind::File => files.send((node, place)).map_err(|_| "the restore's threads have ended")?,
             _ => {}
         }
     }
     Ok(())
 }
 
-fn restore_file(reader: &TreeReader, node: &Node, place: &Path) -> Outcome {
+/// Restores files until no more come. After a failure it only empties the queue, so that the walk does not wait for ever.
+fn restore_files(reader: &TreeReader, wanted: &Mutex<Receiver<Wanted>>) -> Outcome {
+    let mut buffer = Vec::new();
+    let mut outcome = Ok(());
+    loop {
+        let next = wanted.lock().map_err(|_| "a thread of the restore panicked")?.recv();
+        let Ok((node, place)) = next else { return outcome };
+        if outcome.is_ok() {
+            outcome = restore_file(reader, &node, &place, &mut buffer);
+        }
+    }
+}
+
+fn restore_file(reader: &TreeReader, node: &Node, place: &Path, buffer: &mut Vec<u8>) -> Outcome {
     let mut stored = reader.open(node)?;
     let mut file = File::create(place)?;
     let length = stored.length();
-    let mut buffer = vec![0; RESTORE_BYTES.min(usize::try_from(length)?)];
+    buffer.resize(RESTORE_BYTES.min(usize::try_from(length)?).max(buffer.len()), 0);
     let mut offset = 0;
     while offset < length {
-        let read = stored.read_at(offset, &mut buffer)?;
+        let read = stored.read_at(offset, buffer)?;
         file.write_all(&buffer[..read])?;
         offset += read as u64;
     }
     let modified = &node.meta.modified;
-    let since = std::time::Duration::new(u64::try_from(modified.seconds).unwrap_or(0), modified.nanoseconds);
-    file.set_modified(std::time::UNIX_EPOCH + since)?;
+    let since = Duration::new(u64::try_from(modified.seconds).unwrap_or(0), modified.nanoseconds);
+    file.set_modified(UNIX_EPOCH + since)?;
     Ok(())
 }
