@@ -13,6 +13,8 @@ pub mod db;
 pub mod domain;
 mod failure;
 mod kinds;
+#[cfg(test)]
+mod lab;
 mod labels;
 mod open;
 mod options;
@@ -26,6 +28,6 @@ mod workers;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use domain::*;
-pub use options::{DatabaseLocation, EngineOptions, RetryPolicy, ServerKeyLocation};
+pub use options::{DatabaseLocation, EngineOptions, Observer, RetryPolicy, ServerKeyLocation};
 pub use secrets::{SERVER_KEY_BYTES, ServerKey};
 pub use service::{Download, Engine};

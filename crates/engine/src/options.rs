@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 
 use crate::{
     clock::{Clock, SystemClock},
-    domain::{Namer, SecretText},
+    domain::{JobId, Namer, SecretText},
     secrets::ServerKey,
 };
 
@@ -61,6 +61,9 @@ impl RetryPolicy {
     }
 }
 
+/// Hears the name of a point and the job's attempt, on the job's own thread.
+pub type Observer = Arc<dyn Fn(&str, JobId, u32) + Send + Sync>;
+
 /// Everything that an engine is told when it is opened.
 #[derive(Clone)]
 pub struct EngineOptions {
@@ -86,6 +89,8 @@ pub struct EngineOptions {
     pub retry: RetryPolicy,
     /// How often workers and reconcilers look for work that no wake-up told them of.
     pub poll: Duration,
+    /// Told of each step that begins and each point of a run, before it goes on: tests stop a run at a known place with it.
+    pub observer: Option<Observer>,
     /// One for each dialect: how new objects are called on its wire.
     pub namers: Vec<Arc<dyn Namer>>,
 }
@@ -107,6 +112,7 @@ impl EngineOptions {
             zone: Tz::UTC,
             retry: RetryPolicy::default(),
             poll: Duration::from_secs(1),
+            observer: None,
             namers: Vec::new(),
         }
     }

@@ -81,6 +81,12 @@ impl Work {
         }
     }
 
+    /// What runs in this process now.
+    #[cfg(test)]
+    pub(crate) fn contexts(&self) -> Vec<Arc<RunContext>> {
+        lock(&self.running).values().cloned().collect()
+    }
+
     /// Stops claiming, lets running jobs finish, then hands them back.
     pub(crate) async fn stop(&self, grace: Duration) {
         self.stopping.store(true, Ordering::SeqCst);

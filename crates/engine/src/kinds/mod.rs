@@ -12,6 +12,8 @@ mod restore_journal;
 pub(crate) mod restore_part;
 mod vaults;
 
+#[cfg(test)]
+pub(crate) use self::restore_journal::leave as leave_in_journal;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};

@@ -13,7 +13,7 @@ use super::backup::{BackupWork, source_of};
 use crate::{
     capture::{PartManifest, PartSink, StoredPart, Tags, VaultEvents, instant, program},
     db::{Fenced, PartDone},
-    domain::{BackupKind, Error, ErrorCode, Part, Source, StepState},
+    domain::{BackupKind, BackupState, Error, ErrorCode, Part, Source, StepState},
     failure::{JobError, JobResult},
     run::{PartScope, RunContext},
     storage::catalogue,
@@ -22,6 +22,8 @@ use crate::{
 const CAPTURE: &str = "capture";
 const VERIFY: &str = "verify";
 const COMMIT: &str = "commit";
+/// Point between the snapshot and the statement that counts it.
+const WRITTEN: &str = "written";
 /// Bytes of a stored stream that are read back when an earlier attempt's snapshot is adopted.
 const ADOPTION_READS: usize = 1 << 20;
 
@@ -61,20 +63,62 @@ pub(super) fn run(
     }
     let scope = PartScope::new(context, base, total);
     let done = capture(context, work, part, source, driver, &scope, started)?;
-    let snapshot: Option<Id> = done.snapshot.parse().ok();
+    context.point(WRITTEN);
     match context.wait(db.part_succeeded(context.run(), &done, context.inner.clock.now()))? {
         Fenced::Held(()) => {}
         lost @ Fenced::Lost => {
-            // Another attempt owns the part: what this one wrote must not stay beside it.
-            if let Some(snapshot) = snapshot {
-                work.vault.forget(&snapshot)?;
-            }
+            withdraw(context, work, part, &done.snapshot)?;
             return context.fenced(lost);
         }
+    }
+    if context.run().attempt > 1 {
+        // An attempt that had lost its lease may have written after this one looked.
+        forget_others(work, part, &done.snapshot)?;
     }
     context.end_step(COMMIT, Some(source.id), StepState::Succeeded)?;
     record_protected(context, work, part, &done);
     Ok(())
+}
+
+/// The lease was lost after the snapshot was written. The attempt that has the part now may have taken this very snapshot over;
+/// while it has not ended, it decides, and forgets what it did not take.
+fn withdraw(context: &RunContext, work: &BackupWork, part: &Part, snapshot: &str) -> JobResult<()> {
+    let backup = context.wait(context.inner.db.backup_of_part(part.id))?;
+    let now = backup.and_then(|backup| backup.parts.into_iter().find(|found| found.id == part.id));
+    let keep = match &now {
+        Some(part) => match part.state {
+            BackupState::Queued | BackupState::Running => true,
+            BackupState::Succeeded | BackupState::Failed | BackupState::Cancelled | BackupState::Lost => {
+                part.snapshot.as_deref() == Some(snapshot)
+            }
+        },
+        None => false,
+    };
+    if let (false, Ok(id)) = (keep, snapshot.parse::<Id>()) {
+        work.vault.forget(&id)?;
+    }
+    Ok(())
+}
+
+/// Forgets every snapshot of this part but the one that counts.
+fn forget_others(work: &BackupWork, part: &Part, snapshot: &str) -> JobResult<()> {
+    for other in snapshots_of(work, part)? {
+        if other.id.to_hex() != snapshot {
+            work.vault.forget(&other.id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Snapshots that some attempt has written for this part, newest first.
+fn snapshots_of(work: &BackupWork, part: &Part) -> JobResult<Vec<Snapshot>> {
+    let wanted = part.id.to_string();
+    let mut found = work.vault.snapshots()?.snapshots;
+    found.retain(|snapshot| {
+        Tags::of(&snapshot.record.tags).is_some_and(|tags| tags.get("part") == Some(wanted.as_str()))
+    });
+    found.reverse();
+    Ok(found)
 }
 
 fn capture(
@@ -246,12 +290,7 @@ fn previous(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<O
 /// Takes over a snapshot that an earlier attempt has committed and could not report. Others of this part are forgotten.
 fn adopt(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<bool> {
     let mut adopted = false;
-    let wanted = part.id.to_string();
-    for snapshot in work.vault.snapshots()?.snapshots.into_iter().rev() {
-        let ours = Tags::of(&snapshot.record.tags).is_some_and(|tags| tags.get("part") == Some(wanted.as_str()));
-        if !ours {
-            continue;
-        }
+    for snapshot in snapshots_of(work, part)? {
         let whole = if adopted { None } else { check(work, part, &snapshot)? };
         let Some(stored) = whole else {
             work.vault.forget(&snapshot.id)?;

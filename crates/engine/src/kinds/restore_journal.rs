@@ -126,6 +126,12 @@ async fn finish(inner: &Arc<Inner>, path: &Path) -> Result<bool> {
     Ok(true)
 }
 
+/// For tests: an entry whose process has died.
+#[cfg(test)]
+pub(crate) fn leave(inner: &Inner, job: JobId, config: &SourceConfig, plan: &PartRestorePlan) {
+    let _ = write(inner, job, config, plan).unwrap();
+}
+
 fn failed(path: &Path, error: std::io::Error) -> Error {
     Error::internal(format!("The restore journal {} cannot be used: {error}.", path.display())).because(error)
 }

@@ -42,7 +42,7 @@ pub(crate) fn open_for_writing(
     match (known, protected) {
         (Some(row), false) => Ok((row.vault.id, storage.server_vault(store, &row)?)),
         (None, false) => Err(no_server_vault(store).into()),
-        (Some(row), true) => Ok((row.vault.id, storage.passcode_vault(store, &row, context.passcode()?)?)),
+        (Some(row), true) => Ok((row.vault.id, storage.passcode_vault_to_write(store, &row, context.passcode()?)?)),
         (None, true) => new_passcode_vault(context, store),
     }
 }

@@ -218,7 +218,16 @@ impl RunContext {
 
     pub(crate) fn begin_step(&self, name: &str, source: Option<SourceId>) -> JobResult<()> {
         self.board().begin_step(name, source, self.inner.clock.now());
-        self.write_steps()
+        self.write_steps()?;
+        self.point(name);
+        Ok(())
+    }
+
+    /// A place at which tests can hold the run.
+    pub(crate) fn point(&self, name: &str) {
+        if let Some(observer) = &self.inner.options.observer {
+            observer(name, self.run().job, self.run().attempt);
+        }
     }
 
     pub(crate) fn end_step(&self, name: &str, source: Option<SourceId>, state: StepState) -> JobResult<()> {

@@ -146,13 +146,37 @@ impl Storage {
     /// Makes the server vault of a store where there is none, and opens it.
     pub(crate) fn create_server_vault(&self, root: &dyn StoreRoot, path: &str, password: &SecretText) -> Result<Vault> {
         let password = Password::new(password.expose().as_bytes());
+        self.open_or_create(root, path, &password)
+    }
+
+    /// Opens the vault in a folder of a store that answers; makes it where there is none.
+    fn open_or_create(&self, root: &dyn StoreRoot, path: &str, password: &Password) -> Result<Vault> {
         let backend = root.vault(path).map_err(from_vault)?;
-        match Vault::open(Arc::clone(&backend), &password, self.options.clone()) {
-            Err(error) if *error.kind() == VaultErrorKind::NoVault => {
-                Vault::create(backend, &password, Kdf::default(), self.options.clone()).map_err(from_vault)
+        if has_folder(root, path)? {
+            match Vault::open(Arc::clone(&backend), password, self.options.clone()) {
+                Err(error) if *error.kind() == VaultErrorKind::NoVault => {}
+                found => return found.map_err(|error| vault_failure(error, path)),
             }
-            found => found.map_err(|error| vault_failure(error, path)),
         }
+        Vault::create(backend, password, Kdf::default(), self.options.clone()).map_err(from_vault)
+    }
+
+    /// The vault of a passcode that is written to: made anew when its last backup was deleted, and its folder with it.
+    pub(crate) fn passcode_vault_to_write(
+        &self,
+        store: &StoreRow,
+        row: &VaultRow,
+        passcode: &SecretText,
+    ) -> Result<Vault> {
+        let root = self.root_of(store)?;
+        if has_folder(root.as_ref(), &row.vault.path)? {
+            return self.passcode_vault(store, row, passcode);
+        }
+        self.let_go(row.vault.id);
+        let vault =
+            self.open_or_create(root.as_ref(), &row.vault.path, &Password::new(passcode.expose().as_bytes()))?;
+        self.keep(row.vault.id, &vault, Some(Instant::now()));
+        Ok(vault)
     }
 
     /// The password of a server vault.
@@ -244,6 +268,16 @@ impl Storage {
 
     fn keep(&self, id: VaultId, vault: &Vault, last_use: Option<Instant>) {
         lock(&self.opened).insert(id, Opened { vault: vault.clone(), last_use });
+    }
+}
+
+/// Whether a vault's folder is there. An object store has it as soon as something lies in it.
+fn has_folder(root: &dyn StoreRoot, path: &str) -> Result<bool> {
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    match root.list_dirs(parent) {
+        Ok(names) => Ok(names.iter().any(|found| found == name)),
+        Err(error) if *error.kind() == VaultErrorKind::Missing => Ok(false),
+        Err(error) => Err(from_vault(error)),
     }
 }
 

@@ -1,0 +1,12 @@
+//! Tests of the engine as a whole: real sources, a real store, a real metadata database; only time is made.
+
+mod backups;
+mod bench;
+mod deletion;
+mod downloads;
+mod failures;
+mod gate;
+mod locks;
+mod passcodes;
+mod plans;
+mod runs;
