@@ -73,7 +73,6 @@ impl Work {
         lock(&self.tasks).push(task);
     }
 
-    #[allow(dead_code)] // for service/jobs.rs
     /// Passes a wish to cancel on at once where the job runs in this process.
     pub(crate) fn cancel(&self, job: JobId) {
         for context in lock(&self.running).values().filter(|context| context.run().job == job) {

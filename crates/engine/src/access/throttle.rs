@@ -14,9 +14,12 @@ const WINDOW: TimeDelta = TimeDelta::minutes(1);
 /// Pairs of address and name that are watched.
 const MOST: usize = 10_000;
 
+/// Times of failed log-ins, by address and name.
+type Failures = HashMap<(String, String), Vec<DateTime<Utc>>>;
+
 #[derive(Default)]
 pub(crate) struct Throttle {
-    failures: Mutex<HashMap<(String, String), Vec<DateTime<Utc>>>>,
+    failures: Mutex<Failures>,
 }
 
 impl Throttle {

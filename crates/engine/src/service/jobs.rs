@@ -51,7 +51,12 @@ impl Engine {
         let now = self.now();
         let audit = AuditEntry::of(caller, now, "job.cancel", Some(ObjectRef::new(ObjectKind::Job, id.0)));
         let job = self.inner().db.cancel_job(id, now, &audit).await?;
-        job.ok_or_else(|| Error::not_found(Noun::Job, "There is no such job."))
+        let job = job.ok_or_else(|| Error::not_found(Noun::Job, "There is no such job."))?;
+        match job.state.is_terminal() {
+            true => self.inner().work.drop_passcode(id),
+            false => self.inner().work.cancel(id),
+        }
+        Ok(job)
     }
 
     /// Waits until the job is terminal, at most `limit`; answers its state then.
