@@ -6,6 +6,7 @@ use crate::{
     id::Id,
     pack::{BlobKind, PackedBlob},
 };
+use std::io::Read;
 use zstd::bulk::{Compressor, Decompressor};
 
 /// Working buffers larger than this are given back after use.
@@ -32,7 +33,7 @@ pub(crate) struct Encoded<'a> {
 impl BlobEncoder {
     pub fn new(zstd_level: i32) -> Result<Self> {
         Ok(Self {
-            compressor: Compressor::new(zstd_level).map_err(no_context)?,
+            compressor: Compressor::new(zstd_level.clamp(1, 19)).map_err(no_context)?,
             random: RandomBytes::new(),
             compressed: Vec::new(),
             sealed: Vec::new(),
@@ -99,14 +100,7 @@ impl BlobDecoder {
         let plain = match uncompressed {
             None => &self.opened,
             Some(length) => {
-                self.plain.clear();
-                self.plain.reserve_exact(length as usize);
-                self.decompressor.decompress_to_buffer(&self.opened, &mut self.plain).map_err(|error| {
-                    VaultError::damaged(format!("{} cannot be decompressed", what())).with_source(error)
-                })?;
-                if self.plain.len() != length as usize {
-                    return Err(VaultError::damaged(format!("{} does not have the length the index says", what())));
-                }
+                self.decompress(length, what)?;
                 &self.plain
             }
         };
@@ -114,6 +108,28 @@ impl BlobDecoder {
             return Err(VaultError::damaged(format!("{} does not have the content its name stands for", what())));
         }
         Ok(plain)
+    }
+
+    /// Decompresses `opened` into `plain`. A wrong length is noticed before memory is taken for it.
+    fn decompress(&mut self, length: u32, what: &dyn Fn() -> String) -> Result<()> {
+        let wrong_length = || VaultError::damaged(format!("{} does not have the length the index says", what()));
+        let broken = |error: std::io::Error| {
+            VaultError::damaged(format!("{} cannot be decompressed", what())).with_source(error)
+        };
+        self.plain.clear();
+        match zstd::zstd_safe::get_frame_content_size(&self.opened) {
+            Ok(Some(said)) if said != u64::from(length) => return Err(wrong_length()),
+            Ok(None) if length as usize > KEEP_BYTES => {
+                let decoder = zstd::stream::read::Decoder::with_buffer(&self.opened[..]).map_err(broken)?;
+                decoder.take(u64::from(length) + 1).read_to_end(&mut self.plain).map_err(broken)?;
+            }
+            Err(_) => return Err(VaultError::damaged(format!("{} is not compressed as the index says", what()))),
+            Ok(_) => {
+                self.plain.reserve_exact(length as usize);
+                self.decompressor.decompress_to_buffer(&self.opened, &mut self.plain).map_err(broken)?;
+            }
+        }
+        if self.plain.len() == length as usize { Ok(()) } else { Err(wrong_length()) }
     }
 
     /// As [`BlobDecoder::decode`], for a blob read from its place in a pack.
@@ -165,6 +181,7 @@ mod tests {
             assert!(decoder.decode(&key, &Id::of(b"other"), encoded.sealed, encoded.uncompressed, &what).is_err());
             let wrong_length = encoded.uncompressed.map_or(Some(7), |length| Some(length + 1));
             assert!(decoder.decode(&key, &id, encoded.sealed, wrong_length, &what).is_err());
+            assert!(decoder.decode(&key, &id, encoded.sealed, Some(u32::MAX), &what).is_err());
         }
     }
 

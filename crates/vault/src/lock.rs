@@ -6,6 +6,7 @@
 use crate::{
     backend::FileKind,
     core::{Core, lock as guard},
+    crypto::fill_random,
     error::{Result, VaultError, VaultErrorKind},
     id::Id,
     lock_refresh::Refresher,
@@ -90,7 +91,7 @@ impl Lock {
                     if left.is_zero() {
                         return Err(error);
                     }
-                    std::thread::sleep(pause.min(left));
+                    std::thread::sleep(jittered(pause)?.min(left));
                     pause = (pause * 2).min(RETRY.1);
                 }
                 Err(error) => return Err(error),
@@ -108,6 +109,11 @@ impl Lock {
         self.refresher.as_ref().is_some_and(Refresher::is_alive)
     }
 
+    #[cfg(test)]
+    pub(crate) fn refresh_now(&self) -> Result<()> {
+        self.refresher.as_ref().map_or(Ok(()), Refresher::refresh_now)
+    }
+
     /// Removes the lock file.
     pub fn release(mut self) -> Result<()> {
         self.refresher.take().map_or(Ok(()), Refresher::stop)
@@ -120,6 +126,13 @@ impl Drop for Lock {
             tracing::warn!(error = %error, "a lock file could not be removed; it will be stale in 30 minutes");
         }
     }
+}
+
+/// Between half and one and a half times the pause: two that met each other shall not meet again and again.
+fn jittered(pause: Duration) -> Result<Duration> {
+    let mut byte = [0];
+    fill_random(&mut byte)?;
+    Ok(pause / 2 + pause * u32::from(byte[0]) / 255)
 }
 
 fn try_take(core: &Core, held: &HeldLocks, mode: LockMode) -> Result<Id> {
@@ -176,18 +189,23 @@ pub(crate) fn remove(core: &Core, held: &HeldLocks, id: &Id) -> Result<()> {
 
 /// All locks. An empty file is the trace of a crash and none; an unreadable one might be anybody's and is an error.
 pub(crate) fn list(core: &Core) -> Result<Vec<LockInfo>> {
+    let unlock = |error: VaultError| {
+        error.with_hint("if nobody works on the vault, remove it with `restic unlock --remove-all`")
+    };
+    read_all(core)?.into_iter().map(|lock| lock.map_err(unlock)).collect()
+}
+
+/// Every lock file as it is; fails only where the store does.
+fn read_all(core: &Core) -> Result<Vec<Result<LockInfo>>> {
     let mut locks = Vec::new();
     for entry in core.backend.list(FileKind::Lock)? {
         let Some(id) = entry.name.parse::<Id>().ok().filter(|_| entry.length > 0) else { continue };
-        match read(core, &id) {
-            Ok(lock) => locks.push(lock),
+        let lock = read(core, &id);
+        match lock.as_ref().map_err(VaultError::kind) {
             // Released or refreshed since it was listed.
-            Err(error) if error.kind() == &VaultErrorKind::Missing => {}
-            Err(error) => {
-                return Err(
-                    error.with_hint("if nobody works on the vault, remove it with `restic unlock --remove-all`")
-                );
-            }
+            Err(VaultErrorKind::Missing) => {}
+            Ok(_) | Err(VaultErrorKind::Damaged | VaultErrorKind::Unsupported) => locks.push(lock),
+            Err(_) => return Err(lock.err().unwrap_or_else(|| VaultError::internal("a lock was read and failed"))),
         }
     }
     Ok(locks)
@@ -202,9 +220,13 @@ fn read(core: &Core, id: &Id) -> Result<LockInfo> {
 
 /// Locks of this installation that nobody holds any more: not refreshed for 30 minutes, or of this node and of a process that is gone.
 pub(crate) fn own_stale(core: &Core, held: &HeldLocks, now: DateTime<Utc>) -> Result<Vec<LockInfo>> {
-    let locks = list(core)?;
+    let locks = read_all(core)?;
     let held = guard(held).clone();
-    let own = locks.into_iter().filter(|lock| lock.hostname == core.options.lock_host && !held.contains(&lock.id));
+    // One that cannot be read cannot be told to be ours.
+    let own = locks
+        .into_iter()
+        .filter_map(Result::ok)
+        .filter(|lock| lock.hostname == core.options.lock_host && !held.contains(&lock.id));
     let is_stale = |lock: &LockInfo| {
         now - lock.time > STALE || (lock.username == core.options.lock_user && !is_other_living_process(lock.pid))
     };

@@ -10,7 +10,7 @@ use std::{
     fmt,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// A new lock file is written this often; restic's figure.
@@ -36,13 +36,30 @@ struct Shared {
 
 struct State {
     id: Id,
-    refreshed: Instant,
+    refreshed: Refreshed,
+    /// Former lock files that could not be removed yet.
+    left_over: Vec<Id>,
     stop: bool,
+}
+
+/// When the lock file was last written, on two clocks: the first stands still while the machine sleeps, the second may be set.
+struct Refreshed(Instant, SystemTime);
+
+impl Refreshed {
+    fn now() -> Self {
+        Self(Instant::now(), SystemTime::now())
+    }
+
+    fn is_recent(&self) -> bool {
+        let Self(instant, time) = self;
+        // A clock that was set back says nothing; the other one counts.
+        instant.elapsed() < ALIVE && time.elapsed().map_or(true, |elapsed| elapsed < ALIVE)
+    }
 }
 
 impl Refresher {
     pub fn start(core: Arc<Core>, held: HeldLocks, mode: LockMode, id: Id) -> Result<Self> {
-        let state = State { id, refreshed: Instant::now(), stop: false };
+        let state = State { id, refreshed: Refreshed::now(), left_over: Vec::new(), stop: false };
         let shared = Arc::new(Shared { core, held, mode, state: Mutex::new(state), stopped: Condvar::new() });
         let copy = Arc::clone(&shared);
         match std::thread::Builder::new().name("vault-lock".to_owned()).spawn(move || copy.run()) {
@@ -61,7 +78,13 @@ impl Refresher {
 
     /// Whether the last refresh is recent enough.
     pub fn is_alive(&self) -> bool {
-        guard(&self.shared.state).refreshed.elapsed() < ALIVE
+        guard(&self.shared.state).refreshed.is_recent()
+    }
+
+    /// Refreshes without waiting for the time.
+    #[cfg(test)]
+    pub fn refresh_now(&self) -> Result<()> {
+        self.shared.refresh()
     }
 
     /// Ends the thread and removes the lock file.
@@ -70,8 +93,12 @@ impl Refresher {
         self.shared.stopped.notify_all();
         // The thread does not panic; if it did, the lock file is removed all the same.
         let _ = self.thread.join();
-        let id = guard(&self.shared.state).id;
-        lock::remove(&self.shared.core, &self.shared.held, &id)
+        {
+            let mut state = guard(&self.shared.state);
+            let id = state.id;
+            state.left_over.push(id);
+        }
+        self.shared.remove_left_over()
     }
 }
 
@@ -97,12 +124,23 @@ impl Shared {
     /// Writes a new lock file, then removes the old one: at no moment there is none.
     fn refresh(&self) -> Result<()> {
         let new = lock::write(&self.core, &self.held, self.mode)?;
-        let old = {
+        {
             let mut state = guard(&self.state);
-            state.refreshed = Instant::now();
-            std::mem::replace(&mut state.id, new)
-        };
-        lock::remove(&self.core, &self.held, &old)
+            state.refreshed = Refreshed::now();
+            let old = std::mem::replace(&mut state.id, new);
+            state.left_over.push(old);
+        }
+        self.remove_left_over()
+    }
+
+    /// Removes former lock files; what fails is tried again at the next refresh and at the end.
+    fn remove_left_over(&self) -> Result<()> {
+        let left_over = guard(&self.state).left_over.clone();
+        for id in left_over {
+            lock::remove(&self.core, &self.held, &id)?;
+            guard(&self.state).left_over.retain(|left| *left != id);
+        }
+        Ok(())
     }
 }
 

@@ -31,7 +31,7 @@ use std::{
 pub struct VaultOptions {
     /// Shared by all vaults of the process.
     pub budget: Arc<MemoryBudget>,
-    /// 1 to 19; 3 is the default.
+    /// 1 to 19, others count as the nearest; 3 is the default.
     pub zstd_level: i32,
     /// Where the index may be cached; losing it loses nothing. `None`: the index stays in memory.
     pub cache_directory: Option<PathBuf>,

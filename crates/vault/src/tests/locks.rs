@@ -62,4 +62,20 @@ fn an_empty_lock_file_is_no_lock_and_an_unreadable_one_is_an_error() {
     let error = scene.vault.lock(LockMode::Shared, Duration::ZERO).unwrap_err();
     assert_eq!(error.kind(), &VaultErrorKind::Damaged);
     assert!(error.hint().unwrap().contains("unlock"));
+    assert!(scene.vault.own_stale_locks().unwrap().is_empty(), "it hides none of ours");
+}
+
+#[test]
+fn a_refreshed_lock_has_a_new_file_and_no_old_one() {
+    let scene = Scene::new();
+    let lock = scene.vault.lock(LockMode::Exclusive, Duration::ZERO).unwrap();
+    let before = lock.id();
+    lock.refresh_now().unwrap();
+    assert_ne!(lock.id(), before);
+    assert!(lock.is_alive());
+    let listed: Vec<_> = scene.vault.locks().unwrap().iter().map(|lock| lock.id).collect();
+    assert_eq!(listed, [lock.id()]);
+    assert!(scene.vault.own_stale_locks().unwrap().is_empty());
+    lock.release().unwrap();
+    assert!(scene.vault.locks().unwrap().is_empty());
 }
