@@ -126,23 +126,35 @@ fn folders_and_files_are_for_their_owner_alone() {
     assert_eq!(fs::read_dir(folder.path().join("vault/data")).unwrap().count(), 256);
 }
 
-/// A server that answers every request with the same status and body, for answers that moto does not give.
-fn answering(status: &'static str, body: &'static str) -> String {
+/// A server for answers that moto does not give: each connection gets the next one, the last stays. An answer is everything after
+/// `HTTP/1.1 `; the connection closes behind it.
+fn answering(answers: &'static [&'static str]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
-        for stream in listener.incoming() {
+        for (number, stream) in listener.incoming().enumerate() {
             let mut stream = stream.unwrap();
+            let answer = answers[number.min(answers.len() - 1)];
             std::thread::spawn(move || {
                 let mut request = [0; 65536];
                 let _ = stream.read(&mut request);
-                let head =
-                    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
-                let _ = stream.write_all(head.as_bytes());
+                let _ = stream.write_all(format!("HTTP/1.1 {answer}").as_bytes());
             });
         }
     });
     format!("http://{address}")
+}
+
+/// The head of an answer that closes its connection, up to the body.
+macro_rules! head {
+    ($status:literal, $length:literal) => {
+        concat!(
+            $status,
+            "\r\nContent-Length: ",
+            $length,
+            "\r\nETag: \"e\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nConnection: close\r\n\r\n"
+        )
+    };
 }
 
 fn store_at(endpoint: String) -> ObjectRoot {
@@ -154,16 +166,16 @@ fn store_at(endpoint: String) -> ObjectRoot {
 
 #[test]
 fn an_s3_server_that_refuses_the_credentials_says_so_without_the_secret() {
-    let body = "<Error><Code>SignatureDoesNotMatch</Code><Message>no</Message></Error>";
-    let error = store_at(answering("403 Forbidden", body)).probe().unwrap_err();
+    const ANSWER: &str = concat!(head!("403 Forbidden", "49"), "<Error><Code>SignatureDoesNotMatch</Code></Error>");
+    let error = store_at(answering(&[ANSWER])).probe().unwrap_err();
     assert_told(&error, VaultErrorKind::StoreUnavailable, &["credentials", "bucket/prefix"]);
     assert!(!format!("{error:?}").contains("hidden-secret"));
 }
 
 #[test]
 fn an_s3_bucket_that_does_not_exist_is_unavailable_and_not_an_empty_vault() {
-    let body = "<Error><Code>NoSuchBucket</Code></Error>";
-    let store = store_at(answering("404 Not Found", body));
+    const ANSWER: &str = concat!(head!("404 Not Found", "40"), "<Error><Code>NoSuchBucket</Code></Error>");
+    let store = store_at(answering(&[ANSWER]));
     assert_told(&store.read("trivault.json").unwrap_err(), VaultErrorKind::StoreUnavailable, &["bucket"]);
     let vault = store.vault("vault").unwrap();
     assert_told(&vault.list(FileKind::Snapshot).unwrap_err(), VaultErrorKind::StoreUnavailable, &["bucket"]);
@@ -171,8 +183,8 @@ fn an_s3_bucket_that_does_not_exist_is_unavailable_and_not_an_empty_vault() {
 
 #[test]
 fn an_s3_bucket_without_room_is_told_as_full() {
-    let body = "<Error><Code>QuotaExceeded</Code></Error>";
-    let error = store_at(answering("403 Forbidden", body)).write_atomic("file", b"x").unwrap_err();
+    const ANSWER: &str = concat!(head!("403 Forbidden", "41"), "<Error><Code>QuotaExceeded</Code></Error>");
+    let error = store_at(answering(&[ANSWER])).write_atomic("file", b"x").unwrap_err();
     // Servers send their quota's end with the status of a refusal.
     assert_told(&error, VaultErrorKind::StoreFull, &["room"]);
 }
@@ -182,4 +194,24 @@ fn an_s3_server_out_of_reach_is_unavailable() {
     let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = store_at(format!("http://{unused}")).read("trivault.json").unwrap_err();
     assert_told(&error, VaultErrorKind::StoreUnavailable, &["s3:http://127.0.0.1"]);
+}
+
+#[test]
+fn an_s3_server_that_is_busy_for_a_moment_is_asked_again() {
+    const BUSY: &str = concat!(head!("503 Slow Down", "36"), "<Error><Code>SlowDown</Code></Error>");
+    const GOOD: &str = concat!(head!("200 OK", "5"), "hello");
+    assert_eq!(store_at(answering(&[BUSY, BUSY, GOOD])).read("trivault.json").unwrap(), b"hello");
+}
+
+#[test]
+fn a_connection_that_breaks_within_a_file_never_gives_a_short_file() {
+    const TORN: &str = concat!(head!("200 OK", "10"), "hello");
+    let error = store_at(answering(&[TORN])).read("trivault.json").unwrap_err();
+    assert_told(&error, VaultErrorKind::StoreUnavailable, &["bucket/prefix"]);
+}
+
+#[test]
+fn a_connection_that_breaks_before_the_answer_is_made_again() {
+    const GOOD: &str = concat!(head!("200 OK", "5"), "hello");
+    assert_eq!(store_at(answering(&["", GOOD])).read("trivault.json").unwrap(), b"hello");
 }
