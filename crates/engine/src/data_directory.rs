@@ -173,6 +173,18 @@ mod tests {
     }
 
     #[test]
+    fn a_data_directory_of_another_user_is_refused() {
+        if !geteuid().is_root() {
+            return; // Only root can give a directory away.
+        }
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(directory.path(), Some(65534), None).unwrap();
+        let refused = DataDirectory::open(directory.path()).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Forbidden);
+        assert!(refused.sentence.contains("65534"), "{refused}");
+    }
+
+    #[test]
     fn a_node_keeps_its_id() {
         let directory = tempfile::tempdir().unwrap();
         let data = DataDirectory::open(directory.path()).unwrap();

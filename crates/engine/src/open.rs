@@ -1,6 +1,9 @@
 //! Opening an engine, starting its work, and stopping it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use uuid::Uuid;
 
@@ -120,16 +123,26 @@ impl Engine {
             tracing::info!(job.id = %taken.job, "took back a job whose worker is gone");
         }
         workers::start(inner);
-        let ended = loop {
-            let found = inner.db.job(job).await?;
-            match found {
-                None => break Err(Error::not_found(Noun::Job, "There is no such job.")),
-                Some(found) if found.state.is_terminal() => break Ok(found),
-                Some(_) => tokio::time::sleep(JOB_STEP).await,
-            }
-        };
+        let ended = self.follow(job).await;
         inner.work.stop(COMMAND_GRACE).await;
         ended
+    }
+
+    async fn follow(&self, job: JobId) -> Result<Job> {
+        let inner = self.inner();
+        let mut registered = Instant::now();
+        loop {
+            match inner.db.job(job).await? {
+                None => return Err(Error::not_found(Noun::Job, "There is no such job.")),
+                Some(found) if found.state.is_terminal() => return Ok(found),
+                Some(_) => tokio::time::sleep(JOB_STEP).await,
+            }
+            // A server beside would take this process for dead, and end what only it can run.
+            if registered.elapsed() >= inner.options.lease / 3 {
+                registered = Instant::now();
+                inner.register_node().await?;
+            }
+        }
     }
 
     /// The server key as text for the safe. It opens every store of this installation.

@@ -112,6 +112,7 @@ impl Work {
 
 /// Starts the node's workers.
 pub(crate) fn start(inner: &Arc<Inner>) {
+    inner.work.stopping.store(false, Ordering::SeqCst);
     for _ in 0..inner.options.workers {
         inner.work.add_task(tokio::spawn(work(Arc::clone(inner))));
     }

@@ -52,6 +52,54 @@ async fn a_database_is_restored_beside_as_a_new_source() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_on_s3_keeps_backups_under_sealed_credentials() {
+    let Some(server) = trivault_testkit::s3::S3Server::start() else { return };
+    server.make_bucket("backups");
+    let mut bench = Bench::new().await;
+    let new = NewStore {
+        name: "cloud".into(),
+        location: StoreLocation::S3 {
+            bucket: "backups".into(),
+            prefix: "trivault".into(),
+            region: None,
+            endpoint: Some(server.endpoint()),
+            path_style: true,
+            allow_http: true,
+        },
+        credentials: Some(StoreCredentials {
+            access_key: "key".into(),
+            secret_key: SecretText::new("a-secret-of-the-cloud"),
+            session_token: None,
+        }),
+        is_default: false,
+        managed: false,
+    };
+    bench.store = bench.engine.create_store(&admin(), new).await.unwrap();
+    let source = bench.directory("photos").await;
+    let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+    let mut request = bench.request(&repository);
+    let backup = bench.back_up_as(request.clone()).await;
+    assert_eq!(backup.state, BackupState::Succeeded, "{}", bench.log(backup.job).await);
+    request.passcode = Some(SecretText::new("correct horse"));
+    let protected = bench.back_up_as(request).await;
+    assert_eq!(protected.state, BackupState::Succeeded, "{}", bench.log(protected.job).await);
+    let before = contents(&bench.path("photos"));
+    std::fs::remove_dir_all(bench.path("photos/below")).unwrap();
+    let restored = bench.restore(bench.restore_request(&backup, RestoreInto::InPlace)).await;
+    assert_eq!(restored.state, JobState::Succeeded, "{}", bench.log(restored.id).await);
+    assert_eq!(contents(&bench.path("photos")), before);
+    for id in [protected.id, backup.id] {
+        let job = bench.engine.delete_backup(&admin(), id, vec![]).await.unwrap();
+        let job = bench.ended(job.id).await;
+        assert_eq!(job.state, JobState::Succeeded, "{}", bench.log(job.id).await);
+    }
+    let secret = b"a-secret-of-the-cloud";
+    for (name, bytes) in contents(&bench.path("data")) {
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_backup_stores_only_what_changed() {
     let bench = Bench::new().await;
     let source = bench.directory("photos").await;

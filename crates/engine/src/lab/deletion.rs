@@ -1,9 +1,17 @@
 //! Backups that are deleted, or that somebody has deleted behind our back.
 
-use trivault_vault::backend::{FileKind, LocalRoot, StoreRoot};
+use std::sync::Arc;
+
+use trivault_vault::{
+    SnapshotDraft, VerifyOptions,
+    backend::{FileKind, LocalRoot, StoreRoot},
+};
 
 use super::bench::{Bench, admin};
-use crate::domain::*;
+use crate::{
+    capture::{Tags, VaultEvents},
+    domain::*,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_backup_is_gone_from_vault_and_catalogue_and_its_job_stays() {
@@ -23,6 +31,43 @@ async fn a_deleted_backup_is_gone_from_vault_and_catalogue_and_its_job_stays() {
     assert_eq!(restored.state, JobState::Succeeded);
     let refused = bench.engine.delete_backup(&admin(), first.id, vec![]).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::NotFound(Noun::Backup));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_a_dead_attempt_left_is_forgotten_and_those_of_others_stay() {
+    let bench = Bench::new().await;
+    let source = bench.directory("photos").await;
+    let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+    let backup = bench.back_up(&repository).await;
+    let inner = bench.engine.inner();
+    let row = inner.db.vault_row(backup.parts[0].vault.unwrap()).await.unwrap().unwrap();
+    let store = inner.db.store_row(row.vault.store).await.unwrap().unwrap();
+    let vault = inner.storage.server_vault(&store, &row).unwrap();
+    let write = |host: &str, tags: Vec<String>| {
+        let draft = SnapshotDraft {
+            time: bench.engine.now(),
+            hostname: host.into(),
+            username: "test".into(),
+            paths: vec!["/x".into()],
+            tags,
+            program_version: "test".into(),
+        };
+        let events = VaultEvents { stored: Arc::new(|_| {}), is_cancelled: Arc::new(|| false) };
+        let capture = vault.capture(draft, None, Arc::new(events)).unwrap();
+        let root = capture.directory().finish().unwrap();
+        capture.commit(root, &mut || Ok(()), VerifyOptions::default()).unwrap().snapshot
+    };
+    let tag = Tags::new().with("part", backup.parts[0].id).with("attempt", 7).to_tag();
+    let unknown = Tags::new().with("part", uuid::Uuid::now_v7()).to_tag();
+    let left = write("photos", vec![tag]);
+    let kept = [write("elsewhere", vec![]), write("photos", vec![unknown])];
+    bench.engine.reconcile().await.unwrap();
+    assert!(vault.snapshot(&left).is_err());
+    for snapshot in kept {
+        vault.snapshot(&snapshot).unwrap();
+    }
+    let restored = bench.restore(bench.restore_request(&backup, RestoreInto::InPlace)).await;
+    assert_eq!(restored.state, JobState::Succeeded);
 }
 
 #[tokio::test(flavor = "multi_thread")]

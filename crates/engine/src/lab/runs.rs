@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use trivault_vault::backend::{FileKind, LocalRoot, StoreRoot};
 
 use super::{
-    bench::{Bench, admin, options},
+    bench::{Bench, admin, databases, options},
     gate::Gate,
 };
 use crate::{Engine, db::AuditEntry, domain::*};
@@ -47,8 +47,18 @@ async fn a_cancelled_backup_ends_within_two_seconds_and_leaves_no_snapshot() {
 
 /// What a second worker does to the first one: here at one of two points around the commit.
 async fn lose_the_lease_at(point: &str) {
+    for database in databases() {
+        lose_the_lease_on(point, database).await;
+    }
+}
+
+async fn lose_the_lease_on(point: &str, database: crate::DatabaseLocation) {
     let gate = Gate::closed(point, 1);
-    let bench = Bench::with(|options| options.observer = Some(gate.observer())).await;
+    let bench = Bench::with(|options| {
+        options.observer = Some(gate.observer());
+        options.database = database;
+    })
+    .await;
     let source = bench.directory("photos").await;
     let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
     let started = bench.engine.start_backup(&admin(), bench.request(&repository)).await.unwrap();
@@ -157,4 +167,7 @@ async fn a_command_runs_its_job_where_no_server_lives() {
     assert_eq!(command.live_server().unwrap(), Some(std::process::id()));
     let job = command.run_until_done(started.job.id).await.unwrap();
     assert_eq!(job.state, JobState::Succeeded);
+    let again = bench.engine.start_backup(&admin(), bench.request(&repository)).await.unwrap();
+    let job = command.run_until_done(again.job.id).await.unwrap();
+    assert_eq!(job.state, JobState::Succeeded, "a command may follow several jobs");
 }

@@ -66,6 +66,18 @@ impl Reconciler {
         }
     }
 
+    fn reads_stores(self) -> bool {
+        match self {
+            Self::InterruptedRestores | Self::Configuration | Self::StaleLocks | Self::VanishedSnapshots => true,
+            Self::ExpiredLeases
+            | Self::DuePlans
+            | Self::NodeHeartbeat
+            | Self::DeadNodes
+            | Self::UnusedKeys
+            | Self::StaleTokens => false,
+        }
+    }
+
     async fn pass(self, inner: &Arc<Inner>, state: &mut configuration::Seen) -> Result<()> {
         match self {
             Self::ExpiredLeases => expired_leases(inner).await,
@@ -91,14 +103,17 @@ pub(crate) async fn at_start(inner: &Arc<Inner>) -> Result<()> {
     finish_interrupted(inner).await.map(drop)
 }
 
-/// Starts the driver.
+/// Starts the driver, in two tasks: what reads stores may take long, and leases and plans must not wait for it.
 pub(crate) fn start(inner: &Arc<Inner>) {
-    inner.work.add_task(tokio::spawn(drive(Arc::clone(inner))));
+    let (slow, quick) = Reconciler::ALL.into_iter().partition(|reconciler| reconciler.reads_stores());
+    for reconcilers in [slow, quick] {
+        inner.work.add_task(tokio::spawn(drive(Arc::clone(inner), reconcilers)));
+    }
 }
 
-async fn drive(inner: Arc<Inner>) {
+async fn drive(inner: Arc<Inner>, reconcilers: Vec<Reconciler>) {
     let begun = Instant::now();
-    let mut due: Vec<(Reconciler, Instant)> = Reconciler::ALL.map(|reconciler| (reconciler, begun)).to_vec();
+    let mut due: Vec<(Reconciler, Instant)> = reconcilers.into_iter().map(|reconciler| (reconciler, begun)).collect();
     let mut state = configuration::Seen::default();
     while !inner.work.is_stopping() {
         for (reconciler, at) in &mut due {

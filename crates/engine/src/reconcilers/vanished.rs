@@ -1,13 +1,17 @@
-//! Snapshots that somebody has removed behind our back (a stock `restic forget`): their parts are marked lost, loudly.
+//! The catalogue against the snapshots of its vaults. Snapshots that somebody has removed behind our back (a stock `restic forget`)
+//! make their parts lost, loudly. Snapshots of attempts that died before they could report, and that no later attempt took over,
+//! are forgotten. Snapshots of others are left alone.
 
 use std::{collections::HashSet, sync::Arc};
 
-use trivault_vault::backend::FileKind;
+use trivault_vault::{Id, Snapshot, backend::FileKind};
 
 use crate::{
+    capture::Tags,
     db::{Resource, VaultRow},
-    domain::{Part, Result},
+    domain::{Part, PartId, Result, VaultKind},
     failure::from_vault,
+    kinds::open_for_reading,
     service::{Inner, blocking},
 };
 
@@ -25,18 +29,60 @@ pub(super) async fn mark(inner: &Arc<Inner>) -> Result<()> {
 async fn look_through(inner: &Arc<Inner>, row: &VaultRow) -> Result<()> {
     // The catalogue first: a part stands there only after its snapshot does.
     let parts = inner.db.parts_in_vault(row.vault.id).await?;
-    if parts.is_empty() {
+    if parts.is_empty() && row.vault.kind == VaultKind::Passcode {
         return Ok(());
     }
-    let present = present(inner, row).await?;
-    for part in parts {
+    let mut present = present(inner, row).await?;
+    for part in &parts {
         let Some(snapshot) = &part.snapshot else { continue };
         if present.contains(snapshot) || !inner.db.live_jobs_on(Resource::Part, part.id.0).await?.is_empty() {
             continue;
         }
-        mark_lost(inner, &part, snapshot).await?;
+        mark_lost(inner, part, snapshot).await?;
     }
-    Ok(())
+    present.retain(|name| !parts.iter().any(|part| part.snapshot.as_ref() == Some(name)));
+    forget_leftovers(inner, row, present).await
+}
+
+/// Of snapshots that the catalogue does not know in this vault, forgets those whose part has ended without them.
+async fn forget_leftovers(inner: &Arc<Inner>, row: &VaultRow, unknown: HashSet<String>) -> Result<()> {
+    let Some(store) = inner.db.store_row(row.vault.store).await? else { return Ok(()) };
+    if unknown.is_empty() || row.vault.kind == VaultKind::Passcode || store.store.read_only {
+        return Ok(());
+    }
+    let (shared, row) = (Arc::clone(inner), row.clone());
+    let handle = tokio::runtime::Handle::current();
+    blocking(move || {
+        let vault = open_for_reading(&shared, &store, &row, None)?;
+        for id in unknown.iter().filter_map(|name| name.parse::<Id>().ok()) {
+            // It may have gone meanwhile; a damaged one is not ours to judge.
+            let Ok(snapshot) = vault.snapshot(&id) else { continue };
+            let Some(part) = part_of(&snapshot) else { continue };
+            if handle.block_on(is_leftover(&shared, part, &id.to_hex()))? {
+                tracing::warn!(part.id = %part, snapshot = %id, "forgets a snapshot that an attempt left behind");
+                vault.forget(&id).map_err(from_vault)?;
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The part that a snapshot of ours holds. Entries of passcode backups name a part and hold none.
+fn part_of(snapshot: &Snapshot) -> Option<PartId> {
+    let tags = Tags::of(&snapshot.record.tags)?;
+    match tags.get("entry") {
+        None => tags.get("part")?.parse().ok().map(PartId),
+        Some(_) => None,
+    }
+}
+
+/// A part that the catalogue does not know may belong to another installation, or to a catalogue that was lost: it stays.
+async fn is_leftover(inner: &Inner, part: PartId, snapshot: &str) -> Result<bool> {
+    let Some(backup) = inner.db.backup_of_part(part).await? else { return Ok(false) };
+    let Some(job) = inner.db.job(backup.job).await? else { return Ok(false) };
+    let counts = backup.parts.iter().any(|part| part.snapshot.as_deref() == Some(snapshot));
+    Ok(job.state.is_terminal() && !counts && !inner.work.is_running(job.id))
 }
 
 /// The names of a vault's snapshots; without the passcode, too.
