@@ -58,3 +58,14 @@ fn every_operation_has_an_id_of_its_own_and_every_answer_a_description() {
         }
     }
 }
+
+#[test]
+fn the_committed_document_is_the_one_that_the_code_makes() {
+    let path = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../openapi/couchbase.json");
+    let made = Couchbase::new(Tz::UTC).openapi().to_pretty_json().unwrap() + "\n";
+    if std::env::var_os("TRIVAULT_WRITE_OPENAPI").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == made, "openapi/couchbase.json is out of date: run this test with TRIVAULT_WRITE_OPENAPI=1");
+}
