@@ -1,6 +1,8 @@
 //! The engine's repository behind a database. It is made with the first backup or schedule and never shown on this wire.
 
-use trivault_engine::{Error, NewRepository, Repository, RepositoryFilter, RepositoryState, SourceSelection};
+use trivault_engine::{
+    Error, ErrorCode, NewRepository, Repository, RepositoryFilter, RepositoryState, SourceSelection,
+};
 
 use crate::{NAME, auth::Call, errors::Result, lookup::Database};
 
@@ -16,6 +18,7 @@ pub async fn ensure(call: &Call, database: &Database) -> Result<Repository> {
     if let Some(repository) = find(call, database).await? {
         return Ok(repository);
     }
+    let mut refused = Error::internal("Both names of the database's repository are taken by other sources.");
     for name in names(database) {
         let wanted = NewRepository {
             owner: NAME,
@@ -26,12 +29,15 @@ pub async fn ensure(call: &Call, database: &Database) -> Result<Repository> {
             aliases: Vec::new(),
             attributes: Vec::new(),
         };
-        let repository = call.engine.ensure_repository(&call.caller, wanted).await?;
-        if is_of(&repository, database) {
-            return Ok(repository);
+        match call.engine.ensure_repository(&call.caller, wanted).await {
+            Ok(repository) if is_of(&repository, database) => return Ok(repository),
+            Ok(_) => {}
+            // An addon token is told this where the name is that of a former source.
+            Err(error) if error.code == ErrorCode::Forbidden => refused = error,
+            Err(error) => return Err(error.into()),
         }
     }
-    Err(Error::internal("Both names of the database's repository are taken by other sources.").into())
+    Err(refused.into())
 }
 
 /// `db-<source>`; where a former source of that name has it, the resource id, which is this source's alone.

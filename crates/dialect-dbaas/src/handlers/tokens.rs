@@ -17,8 +17,8 @@ use crate::{
     types::{ExchangedToken, Failure, Missing, NewTokenAnswer, TokenList, Unprocessable},
 };
 
-/// Longest name of an API token, in characters.
-const LONGEST_NAME: usize = 255;
+/// Longest name of an API token, in bytes.
+const LONGEST_NAME: usize = 128;
 
 /// Exchanges an API token for a bearer that is good for one hour.
 #[utoipa::path(post, path = "/v1/tokens/exchange", tag = "authentication", security(("api_token" = [])), responses(
@@ -94,8 +94,8 @@ fn token_name(body: &Map<String, Value>) -> Result<String> {
     match fields.get("name") {
         None => Err(ApiError::unprocessable("name", "can't be blank")),
         Some(Value::String(name)) if name.trim().is_empty() => Err(ApiError::unprocessable("name", "can't be blank")),
-        Some(Value::String(name)) if name.chars().count() > LONGEST_NAME => {
-            Err(ApiError::unprocessable("name", format!("is too long (maximum is {LONGEST_NAME} characters)")))
+        Some(Value::String(name)) if name.len() > LONGEST_NAME => {
+            Err(ApiError::unprocessable("name", format!("is too long (maximum is {LONGEST_NAME} bytes)")))
         }
         Some(Value::String(name)) if !name.chars().any(char::is_control) => Ok(name.trim().to_owned()),
         Some(_) => Err(ApiError::unprocessable("name", "must be a text without control characters")),
