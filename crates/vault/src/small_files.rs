@@ -22,6 +22,8 @@ const MAX_FILE: u64 = 256 << 10;
 /// Plain bytes and files of one group.
 const GROUP_BYTES: u64 = 1 << 20;
 const GROUP_FILES: usize = 128;
+/// How many files behind the furthest one still belong to the same walk.
+const OUT_OF_ORDER: usize = 64;
 
 type Blobs = HashMap<Id, Arc<Vec<u8>>>;
 
@@ -40,6 +42,8 @@ struct Walk {
     /// First file that no group covers.
     planned: usize,
     ready: Blobs,
+    /// The group before.
+    before: Blobs,
     coming: VecDeque<Group>,
 }
 
@@ -82,17 +86,19 @@ impl SmallFiles {
                 return None;
             }
         };
-        // Files may be left out on the way; going back or far ahead is another walk.
-        let in_sequence = (walk.cursor..=walk.planned.max(walk.cursor)).contains(&position);
-        walk.cursor = position + 1;
+        // Files may be left out on the way, and several threads of one restore come a little out of order. Going far back or ahead is
+        // another walk.
+        let in_sequence = position + OUT_OF_ORDER >= walk.cursor && position <= walk.planned.max(walk.cursor);
         if in_sequence {
+            walk.cursor = walk.cursor.max(position + 1);
             walk.plan(core);
         } else {
+            walk.cursor = position + 1;
             walk.planned = position + 1;
             walk.coming.clear();
         }
         walk.receive(position);
-        node.content.iter().map(|id| walk.ready.get(id).cloned()).collect()
+        node.content.iter().map(|id| walk.ready.get(id).or_else(|| walk.before.get(id)).cloned()).collect()
     }
 }
 
@@ -102,7 +108,7 @@ impl Walk {
         let directory = self.directory.as_ref()?;
         let is_it =
             |position: usize| directory.get(position).is_some_and(|known| Arc::ptr_eq(&known.content, &node.content));
-        (self.cursor..self.cursor + 4).find(|position| is_it(*position)).or_else(|| {
+        (self.cursor.saturating_sub(4)..self.cursor + 4).find(|position| is_it(*position)).or_else(|| {
             let position = directory.binary_search_by(|known| known.name.cmp(&node.name)).ok()?;
             is_it(position).then_some(position)
         })
@@ -116,7 +122,8 @@ impl Walk {
             && let Some(group) = self.coming.pop_front()
         {
             // A failure is met again, and reported, when the file is read.
-            self.ready = group.blobs.recv().ok().and_then(Result::ok).unwrap_or_default();
+            let ready = group.blobs.recv().ok().and_then(Result::ok).unwrap_or_default();
+            self.before = std::mem::replace(&mut self.ready, ready);
         }
     }
 
