@@ -32,10 +32,7 @@ impl Database {
         let pools = match options {
             DatabaseOptions::Sqlite { path } => Pools::Sqlite(open_sqlite(path).await.map_err(engine_error)?),
             DatabaseOptions::Postgres { url } => {
-                let options = url.expose().parse::<PgConnectOptions>().map_err(|_| {
-                    // The parser's own message could repeat the password.
-                    Error::invalid("The metadata database's URL is not of the form postgres://user@host/database.")
-                })?;
+                let options = postgres_options(url.expose())?;
                 let pool = PgPoolOptions::new()
                     .max_connections(POSTGRES_CONNECTIONS)
                     .acquire_timeout(PATIENCE)
@@ -88,6 +85,15 @@ impl Database {
             Pools::Postgres(pool) => pool.pool.close().await,
         }
     }
+}
+
+/// The parser takes any scheme, and its own message could repeat the password.
+fn postgres_options(url: &str) -> Result<PgConnectOptions> {
+    let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    url.parse()
+        .ok()
+        .filter(|_| is_postgres)
+        .ok_or_else(|| Error::invalid("The metadata database's URL is not of the form postgres://user@host/database."))
 }
 
 async fn open_sqlite(path: &std::path::Path) -> sqlx::Result<SqlitePools> {

@@ -30,7 +30,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-pub use self::records::*;
+pub use self::{names::ATTRIBUTE_LIMIT, records::*, tokens::ANCESTOR_LIMIT};
 use crate::domain::{Proposal, SecretText};
 
 /// What most files here need.

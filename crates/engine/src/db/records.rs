@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use trivault_sources::{CaptureManifest, Progress, Warning};
+use trivault_sources::{CaptureManifest, Progress, SourceConfig, Warning};
 use uuid::Uuid;
 
 use crate::domain::*;
@@ -63,9 +63,14 @@ pub struct Labels {
 /// One step of bringing the managed sources in line with the configuration.
 #[derive(Clone, Debug)]
 pub enum SourceChange {
-    Create { source: Box<Source>, labels: Labels },
+    Create {
+        source: Box<Source>,
+        labels: Labels,
+    },
     Attach(SourceId),
     Detach(SourceId),
+    /// Same identity, other options.
+    Configure(SourceId, Box<SourceConfig>),
 }
 
 /// A store with what only the engine may see.

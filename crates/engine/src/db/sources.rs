@@ -1,5 +1,7 @@
 //! Sources.
 
+use trivault_sources::SourceConfig;
+
 use super::{
     prelude::*,
     text::{askable, from_json, from_word, json, word},
@@ -52,6 +54,7 @@ impl Database {
                     }
                     SourceChange::Attach(id) => tx.set_source_status(*id, SourceStatus::Attached, audit.at).await?,
                     SourceChange::Detach(id) => tx.set_source_status(*id, SourceStatus::Detached, audit.at).await?,
+                    SourceChange::Configure(id, config) => tx.set_source_config(*id, config, audit.at).await?,
                 }
             }
             tx.audit(audit).await?;
@@ -156,6 +159,16 @@ impl Tx {
             .bind(id.0)
             .fetch_optional(&mut *self.0)
             .await?)
+    }
+
+    async fn set_source_config(&mut self, id: SourceId, config: &SourceConfig, now: DateTime<Utc>) -> Sql<()> {
+        sqlx::query("UPDATE sources SET config = $2, updated_at = $3, generation = generation + 1 WHERE id = $1")
+            .bind(id.0)
+            .bind(json(config)?)
+            .bind(now)
+            .execute(&mut *self.0)
+            .await?;
+        Ok(())
     }
 
     async fn set_source_status(&mut self, id: SourceId, status: SourceStatus, now: DateTime<Utc>) -> Sql<()> {

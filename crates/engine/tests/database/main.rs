@@ -1,0 +1,36 @@
+//! One contract for the metadata database, run on SQLite and on a real PostgreSQL.
+
+mod access;
+mod backups;
+mod catalogue;
+mod claims;
+mod endings;
+mod fixtures;
+mod names;
+mod parity;
+mod schedule;
+
+/// Each case is two tests: `sqlite::name` and `postgres::name`.
+macro_rules! contract {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $name() {
+                    super::$name(crate::fixtures::Place::sqlite().await).await;
+                }
+            )*
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $name() {
+                    if let Some(place) = crate::fixtures::Place::postgres().await {
+                        super::$name(place).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+pub(crate) use contract;
