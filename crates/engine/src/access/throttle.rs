@@ -35,7 +35,12 @@ impl Throttle {
         if failures.len() >= MOST {
             failures.retain(|_, times| times.last().is_some_and(|at| *at + WINDOW > now));
         }
-        let times = failures.entry(key(peer, name)).or_default();
+        let key = key(peer, name);
+        if failures.len() >= MOST && !failures.contains_key(&key) {
+            // A flood of names: what is watched stays watched, and each password still costs its hash.
+            return;
+        }
+        let times = failures.entry(key).or_default();
         times.retain(|at| *at + WINDOW > now);
         times.push(now);
     }
@@ -68,5 +73,27 @@ mod tests {
         assert!(!throttle.is_closed("peer", "mira", start + TimeDelta::seconds(60)));
         throttle.succeeded("peer", "mira");
         assert!(!throttle.is_closed("peer", "mira", start + TimeDelta::seconds(10)));
+    }
+
+    #[test]
+    fn two_wrong_passwords_sent_four_times_each_close_nothing() {
+        let throttle = Throttle::default();
+        for _ in 0..8 {
+            throttle.failed("peer", "mira", DateTime::<Utc>::UNIX_EPOCH);
+        }
+        assert!(!throttle.is_closed("peer", "mira", DateTime::<Utc>::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn a_flood_of_names_fills_no_memory() {
+        let throttle = Throttle::default();
+        let start = DateTime::<Utc>::UNIX_EPOCH;
+        for number in 0..MOST + 5 {
+            throttle.failed("peer", &number.to_string(), start);
+        }
+        assert_eq!(throttle.failures.lock().unwrap().len(), MOST);
+        throttle.failed("peer", &"x".repeat(100_000), start + WINDOW);
+        let failures = throttle.failures.lock().unwrap();
+        assert!(failures.len() == 1 && failures.keys().all(|(_, name)| name.len() == 64));
     }
 }

@@ -7,7 +7,7 @@ use sqlx::{Postgres, QueryBuilder, Sqlite};
 use super::{
     LIST_LIMIT,
     prelude::*,
-    text::{from_json, from_word, json, printable, signed, unsigned, word},
+    text::{from_json, from_word, json, kept, printable, signed, unsigned, word},
 };
 
 /// Backups whose parts are fetched in one query.
@@ -293,7 +293,7 @@ impl Tx {
     async fn set_keep_until(&mut self, id: BackupId, keep_until: Option<DateTime<Utc>>) -> Sql<bool> {
         let changed = sqlx::query("UPDATE backups SET keep_until = $2 WHERE id = $1")
             .bind(id.0)
-            .bind(keep_until)
+            .bind(kept(keep_until)?)
             .execute(&mut *self.0)
             .await?;
         Ok(changed.rows_affected() == 1)
@@ -352,7 +352,7 @@ impl Tx {
         .bind(word(kind)?)
         .bind(word(trigger)?)
         .bind(description)
-        .bind(keep_until)
+        .bind(kept(*keep_until)?)
         .bind(protected)
         .bind(point)
         .bind(error)

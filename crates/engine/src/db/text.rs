@@ -1,9 +1,10 @@
 //! How values lie in columns: enumerations as words, structures as JSON text, sizes as signed integers.
 
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::failure::Sql;
-use crate::domain::Error;
+use crate::{clock::whole_microseconds, domain::Error};
 
 /// The word of an enumeration's value (its serde name).
 pub(super) fn word<T: Serialize>(value: &T) -> Sql<String> {
@@ -38,6 +39,14 @@ pub(super) fn unsigned(value: i64) -> u64 {
 
 pub(super) fn small(value: i64) -> u32 {
     u32::try_from(value).unwrap_or(if value < 0 { 0 } else { u32::MAX })
+}
+
+/// An instant that both databases keep and that sorts as text: within the years 0 to 9999.
+pub(super) fn kept(at: Option<DateTime<Utc>>) -> Sql<Option<DateTime<Utc>>> {
+    if at.is_some_and(|at| !(0..=9999).contains(&at.year())) {
+        return Err(Error::invalid("A time beyond the year 9999 cannot be kept.").into());
+    }
+    Ok(at.map(whole_microseconds))
 }
 
 /// Text from outside (messages of other programs, file names in sentences) without the NUL that PostgreSQL refuses.

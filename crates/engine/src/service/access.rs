@@ -1,6 +1,6 @@
 //! Log-in, tokens, users.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{Engine, blocking};
@@ -12,6 +12,10 @@ use crate::{
 
 /// Characters of a user's name.
 const LONGEST_NAME: usize = 64;
+/// The last use of an API token is written at most this often: reading must not cost a write each time.
+const USE_NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
+/// Longest life of a token.
+const LONGEST_LIFE: TimeDelta = TimeDelta::days(3_660);
 
 impl Engine {
     /// Checks a name and password. `peer` is the client's address, for the limit on failed log-ins.
@@ -22,43 +26,54 @@ impl Engine {
         let inner = self.inner();
         let now = inner.clock.now();
         let found = inner.db.credentials(name).await?;
-        if let Some(Credentials { user, version, .. }) = &found
-            && !user.disabled
-            && inner.access.remembered.knows(name, *version, password, now)
-        {
-            return Ok(principal(user, Scope::Everything, None));
+        let remembered = || {
+            let Credentials { user, version, password_hash: _ } = found.as_ref()?;
+            let is_known = !user.disabled && inner.access.remembered.knows(name, *version, password, now);
+            is_known.then(|| principal(user, Scope::Everything, None))
+        };
+        if let Some(known) = remembered() {
+            return Ok(known);
+        }
+        let hash = found.as_ref().map_or(access::hash_of_nobody(), |found| &found.password_hash).to_owned();
+        let permit = inner.access.hashing.acquire().await;
+        // What others found out while this one waited for its turn counts: a client's many first requests cost one hash, and
+        // guesses that are sent all at once are not all free.
+        if let Some(known) = remembered() {
+            return Ok(known);
         }
         if inner.access.throttle.is_closed(peer, name, now) {
             return Err(Error::new(ErrorCode::Throttled, "Too many failed log-ins; try again in a minute."));
         }
-        let hash = found.as_ref().map_or(access::hash_of_nobody(), |found| &found.password_hash).to_owned();
-        let permit = inner.access.hashing.acquire().await;
         let is_right = {
             let password = password.clone();
             blocking(move || Ok(access::matches(&password, &hash))).await?
         };
-        drop(permit);
-        match found {
+        let answer = match &found {
             Some(Credentials { user, version, password_hash: _ }) if is_right && !user.disabled => {
                 inner.access.throttle.succeeded(peer, name);
-                inner.access.remembered.remember(name, version, password, now);
-                Ok(principal(&user, Scope::Everything, None))
+                inner.access.remembered.remember(name, *version, password, now);
+                Ok(principal(user, Scope::Everything, None))
             }
             Some(_) | None => {
                 inner.access.throttle.failed(peer, name, now);
                 tracing::info!(peer, "a log-in failed");
                 Err(Error::new(ErrorCode::Unauthenticated, "The user name or the password is wrong."))
             }
-        }
+        };
+        drop(permit);
+        answer
     }
 
     /// Makes a bearer token for the caller, bound to its user and, where it came with one, to its token: it dies with them.
+    ///
+    /// # Errors
+    /// `Forbidden` for a scope wider than the caller's own, `InvalidInput` for a lifetime that is none.
     pub async fn issue_bearer(&self, caller: &Caller, bearer: NewBearer) -> Result<Bearer> {
         let NewBearer { audience, scope, lifetime, claims } = bearer;
-        check_scope(caller, scope)?;
+        self.check_scope(caller, scope).await?;
         let inner = self.inner();
         let now = inner.clock.now();
-        let (id, until) = (TokenId(Uuid::now_v7()), now + lifetime);
+        let (id, until) = (TokenId(Uuid::now_v7()), end_of(now, lifetime)?);
         let further: Vec<(String, String)> = claims.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let mut signed = Claims::new(audience, &caller.principal.user.to_string(), id.0, now, until);
         signed.further = further.iter().cloned().collect();
@@ -127,7 +142,7 @@ impl Engine {
             secret_hash: Some(access::secret_hash(&secret)),
             created_at: now,
             last_used_at: None,
-            expires_at: lifetime.map(|lifetime| now + lifetime),
+            expires_at: lifetime.map(|lifetime| end_of(now, lifetime)).transpose()?,
             revoked_at: None,
         };
         inner.db.insert_token(&row, &self.audit_of_token(caller, "token.create", id)).await?;
@@ -146,7 +161,9 @@ impl Engine {
         let standing = inner.db.token_by_hash(audience, &access::secret_hash(token)).await?;
         let standing = standing.filter(|standing| is_standing(standing, now)).ok_or_else(revoked)?;
         let id = standing.token.id;
-        inner.db.touch_token(id, now).await?;
+        if standing.token.last_used_at.is_none_or(|last| last + USE_NOTED_EVERY <= now) {
+            inner.db.touch_token(id, now).await?;
+        }
         Ok(principal(&standing.user, standing.token.scope, Some(id)))
     }
 
@@ -215,6 +232,42 @@ impl Engine {
         self.inner().db.change_user(user.id, &change, &audit).await?.ok_or_else(missing)
     }
 
+    /// A limited credential makes only tokens that are limited alike, or more.
+    async fn check_scope(&self, caller: &Caller, wanted: Scope) -> Result<()> {
+        match (caller.principal.scope, wanted) {
+            (Scope::Everything, _) => Ok(()),
+            (own, wanted) if own == wanted => Ok(()),
+            (Scope::Source(own), Scope::Download(part)) => {
+                let backup = self.inner().db.backup_of_part(part).await?;
+                let is_own = |found: &Part| found.id == part && found.source == own;
+                let covers = backup.is_some_and(|backup| backup.parts.iter().any(is_own));
+                if covers { Ok(()) } else { caller.require_everything() }
+            }
+            (Scope::Source(_) | Scope::Download(_), _) => caller.require_everything(),
+        }
+    }
+
+    /// Gives a user another role, or bars it: a disabled user cannot log in, and its tokens count for nothing meanwhile.
+    ///
+    /// # Errors
+    /// `NotFound(User)`, `Forbidden` below an administrator.
+    pub async fn change_user(
+        &self,
+        caller: &Caller,
+        name: &str,
+        role: Option<Role>,
+        disabled: Option<bool>,
+    ) -> Result<User> {
+        caller.require(Role::Admin)?;
+        caller.require_everything()?;
+        let missing = || Error::not_found(Noun::User, format!("There is no user {name}."));
+        let user = self.inner().db.credentials(name).await?.ok_or_else(missing)?.user;
+        let change = UserChange { password_hash: None, role, disabled };
+        let at = ObjectRef::new(ObjectKind::User, user.id.0);
+        let audit = AuditEntry::of(caller, self.now(), "user.change", Some(at));
+        self.inner().db.change_user(user.id, &change, &audit).await?.ok_or_else(missing)
+    }
+
     fn audit_of_token(&self, caller: &Caller, action: &str, id: TokenId) -> AuditEntry {
         AuditEntry::of(caller, self.now(), action, Some(ObjectRef::new(ObjectKind::Token, id.0)))
     }
@@ -231,20 +284,24 @@ fn principal(user: &User, scope: Scope, token: Option<TokenId>) -> Principal {
 }
 
 /// Neither it nor anything it was made with is revoked or expired, and its user may act.
-fn is_standing(standing: &TokenStanding, now: chrono::DateTime<chrono::Utc>) -> bool {
+fn is_standing(standing: &TokenStanding, now: DateTime<Utc>) -> bool {
     let lives = |token: &TokenRow| token.revoked_at.is_none() && token.expires_at.is_none_or(|until| until > now);
-    // A parent bearer that merely expired does not end what it made: only its revocation does.
-    let stands = |parent: &TokenRow| parent.revoked_at.is_none();
+    // A parent bearer that merely expired does not end what it made: only its revocation does. An API token's end is meant.
+    let stands = |parent: &TokenRow| match parent.kind {
+        TokenKind::Bearer => parent.revoked_at.is_none(),
+        TokenKind::Api => lives(parent),
+    };
     !standing.user.disabled && lives(&standing.token) && standing.ancestors.iter().all(stands)
 }
 
-/// A limited credential makes only tokens that are limited alike.
-fn check_scope(caller: &Caller, wanted: Scope) -> Result<()> {
-    match (caller.principal.scope, wanted) {
-        (Scope::Everything, _) | (Scope::Source(_), Scope::Download(_)) => Ok(()),
-        (own, wanted) if own == wanted => Ok(()),
-        (Scope::Source(_) | Scope::Download(_), _) => caller.require_everything(),
+/// # Errors
+/// `InvalidInput` for a lifetime that is none or longer than any.
+fn end_of(now: DateTime<Utc>, lifetime: TimeDelta) -> Result<DateTime<Utc>> {
+    if lifetime <= TimeDelta::zero() || lifetime > LONGEST_LIFE {
+        let days = LONGEST_LIFE.num_days();
+        return Err(Error::invalid(format!("A token lives between one second and {days} days.")));
     }
+    Ok(now + lifetime)
 }
 
 fn revoked() -> Error {

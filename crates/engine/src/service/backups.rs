@@ -13,7 +13,8 @@ impl Engine {
             (Scope::Source(_) | Scope::Download(_), Some(source)) => caller.require_source(source)?,
             (Scope::Download(_), None) => caller.require_everything()?,
         }
-        self.inner().db.backups(&filter).await
+        let backups = self.inner().db.backups(&filter).await?;
+        backups.into_iter().map(|backup| seen(caller, Some(backup))).collect()
     }
 
     pub async fn backup(&self, caller: &Caller, id: BackupId) -> Result<Backup> {
@@ -25,9 +26,6 @@ impl Engine {
     pub async fn backup_of_part(&self, caller: &Caller, part: PartId) -> Result<Backup> {
         caller.require(Role::Reader)?;
         let backup = self.inner().db.backup_of_part(part).await?;
-        if caller.principal.scope == Scope::Download(part) {
-            return backup.ok_or_else(missing);
-        }
         seen(caller, backup)
     }
 
@@ -69,16 +67,15 @@ impl Engine {
     }
 }
 
-/// A backup, if the caller's scope covers one of its parts.
+/// A backup with those of its parts that the caller's scope covers.
 fn seen(caller: &Caller, backup: Option<Backup>) -> Result<Backup> {
-    let backup = backup.ok_or_else(missing)?;
-    let covers = |part: &Part| match caller.principal.scope {
-        Scope::Everything => true,
-        Scope::Source(only) => part.source == only,
-        Scope::Download(only) => part.id == only,
-    };
-    let is_covered = caller.principal.scope == Scope::Everything || backup.parts.iter().any(covers);
-    if is_covered { Ok(backup) } else { Err(missing()) }
+    let mut backup = backup.ok_or_else(missing)?;
+    match caller.principal.scope {
+        Scope::Everything => return Ok(backup),
+        Scope::Source(only) => backup.parts.retain(|part| part.source == only),
+        Scope::Download(only) => backup.parts.retain(|part| part.id == only),
+    }
+    if backup.parts.is_empty() { Err(missing()) } else { Ok(backup) }
 }
 
 fn missing() -> Error {

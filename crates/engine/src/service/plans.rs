@@ -42,10 +42,19 @@ impl Engine {
 
     /// Creates the plan or gives the existing one (same owner and name) this content; repositories that it is attached
     /// to are scheduled anew from now.
+    ///
+    /// # Errors
+    /// `Forbidden` for a plan that is built in, and for a limited credential where the plan serves more than its source.
     pub async fn put_plan(&self, caller: &Caller, plan: NewPlan) -> Result<Plan> {
         caller.require(Role::Operator)?;
         let inner = self.inner();
         let plan = inner.new_plan(plan)?;
+        if let Some(standing) = inner.db.plan_named(&plan.owner, &plan.name).await? {
+            if standing.builtin {
+                return Err(Error::new(ErrorCode::Forbidden, format!("The plan {} is built in.", plan.name)));
+            }
+            inner.require_plan(caller, standing.id).await?;
+        }
         let schedule = inner.schedule_of(&plan);
         inner.db.put_plan(&plan, &schedule, &inner.audit_of(caller, "plan.put", &plan)).await
     }
@@ -80,6 +89,17 @@ fn is_same(standing: &Plan, plan: &Plan) -> bool {
 }
 
 impl Inner {
+    /// Whether everything that the plan serves lies within the caller's scope.
+    async fn require_plan(&self, caller: &Caller, plan: PlanId) -> Result<()> {
+        let Scope::Source(own) = caller.principal.scope else { return caller.require_everything() };
+        let repositories = self.db.repositories(&RepositoryFilter::default()).await?;
+        let mut served = repositories.iter().filter(|repository| repository.plan == Some(plan));
+        if served.all(|repository| repository.sources == SourceSelection::One(own)) {
+            return Ok(());
+        }
+        caller.require_everything()
+    }
+
     fn new_plan(&self, new: NewPlan) -> Result<Plan> {
         let NewPlan { owner, name, description, builtin, tasks, attributes } = new;
         if tasks.len() > MOST_TASKS {

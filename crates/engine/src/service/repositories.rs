@@ -12,12 +12,14 @@ impl Engine {
     /// Oldest first.
     pub async fn repositories(&self, caller: &Caller, filter: RepositoryFilter) -> Result<Vec<Repository>> {
         caller.require(Role::Reader)?;
-        self.inner().db.repositories(&filter).await
+        let mut repositories = self.inner().db.repositories(&filter).await?;
+        repositories.retain(|repository| covers(caller, repository.sources).is_ok());
+        Ok(repositories)
     }
 
     pub async fn repository(&self, caller: &Caller, id: RepositoryId) -> Result<Repository> {
         caller.require(Role::Reader)?;
-        self.inner().db.repository(id).await?.ok_or_else(missing)
+        self.inner().covered(caller, id).await
     }
 
     /// # Errors
@@ -35,10 +37,7 @@ impl Engine {
     /// The active repository of that owner and name; created as given when there is none. Safe under races.
     pub async fn ensure_repository(&self, caller: &Caller, repository: NewRepository) -> Result<Repository> {
         caller.require(Role::Operator)?;
-        match repository.sources {
-            SourceSelection::One(source) => caller.require_source(source)?,
-            SourceSelection::All => caller.require_everything()?,
-        }
+        covers(caller, repository.sources)?;
         let inner = self.inner();
         let filter = RepositoryFilter {
             owner: Some(repository.owner.to_owned()),
@@ -48,6 +47,7 @@ impl Engine {
         let standing = inner.db.repositories(&filter).await?;
         let is_active = |found: &Repository| matches!(found.state, RepositoryState::Active { .. });
         if let Some(standing) = standing.into_iter().find(is_active) {
+            covers(caller, standing.sources)?;
             return Ok(standing);
         }
         let New { repository, schedule, labels } = inner.new_repository(repository).await?;
@@ -56,18 +56,20 @@ impl Engine {
     }
 
     /// Stops what is scheduled; what runs goes on. Idempotent.
+    ///
+    /// # Errors
+    /// `NotFound(Repository)`; `NotReady(Repository)` for one that is not active.
     pub async fn pause_repository(&self, caller: &Caller, id: RepositoryId) -> Result<Repository> {
-        caller.require(Role::Operator)?;
         let inner = self.inner();
+        inner.changeable(caller, id).await?;
         let audit = inner.audit_of_repository(caller, "repository.pause", id);
         inner.db.pause_repository(id, &audit).await?.ok_or_else(missing)
     }
 
     /// Idempotent. Scheduled tasks keep a next run that is still ahead, and else get the next of their series.
     pub async fn resume_repository(&self, caller: &Caller, id: RepositoryId) -> Result<Repository> {
-        caller.require(Role::Operator)?;
         let inner = self.inner();
-        let repository = inner.db.repository(id).await?.ok_or_else(missing)?;
+        let repository = inner.changeable(caller, id).await?;
         let schedule = inner.schedule_after_pause(&repository).await?;
         let audit = inner.audit_of_repository(caller, "repository.resume", id);
         inner.db.resume_repository(id, &schedule, &audit).await?.ok_or_else(missing)
@@ -75,8 +77,8 @@ impl Engine {
 
     /// Attaches a plan (or none); its tasks are scheduled from now.
     pub async fn attach_plan(&self, caller: &Caller, id: RepositoryId, plan: Option<PlanId>) -> Result<Repository> {
-        caller.require(Role::Operator)?;
         let inner = self.inner();
+        inner.changeable(caller, id).await?;
         let schedule = inner.schedule_of_plan(plan).await?;
         let audit = inner.audit_of_repository(caller, "repository.attach_plan", id);
         inner.db.attach_plan(id, plan, &schedule, &audit).await?.ok_or_else(missing)
@@ -86,7 +88,7 @@ impl Engine {
     pub async fn scheduled_tasks(&self, caller: &Caller, id: RepositoryId) -> Result<Vec<ScheduledTask>> {
         caller.require(Role::Reader)?;
         let inner = self.inner();
-        let repository = inner.db.repository(id).await?.ok_or_else(missing)?;
+        let repository = inner.covered(caller, id).await?;
         let (RepositoryState::Active { paused: false }, Some(plan)) = (repository.state, repository.plan) else {
             return Ok(Vec::new());
         };
@@ -108,6 +110,26 @@ struct New {
 }
 
 impl Inner {
+    /// A repository that the caller's credential covers.
+    async fn covered(&self, caller: &Caller, id: RepositoryId) -> Result<Repository> {
+        let repository = self.db.repository(id).await?.ok_or_else(missing)?;
+        covers(caller, repository.sources)?;
+        Ok(repository)
+    }
+
+    /// An active repository that the caller may change.
+    async fn changeable(&self, caller: &Caller, id: RepositoryId) -> Result<Repository> {
+        caller.require(Role::Operator)?;
+        let repository = self.covered(caller, id).await?;
+        match repository.state {
+            RepositoryState::Active { paused: _ } => Ok(repository),
+            RepositoryState::Archived | RepositoryState::Imported => Err(Error::new(
+                ErrorCode::NotReady(Noun::Repository),
+                format!("The repository {} is not active.", repository.name),
+            )),
+        }
+    }
+
     async fn new_repository(&self, new: NewRepository) -> Result<New> {
         let NewRepository { owner, name, store, sources, plan, aliases, attributes } = new;
         let store = match store {
@@ -191,6 +213,14 @@ fn next_of_series(
         at = crate::schedule::next(schedule, at)?;
     }
     None
+}
+
+/// A credential that is limited to a source covers the repositories of that source alone.
+fn covers(caller: &Caller, sources: SourceSelection) -> Result<()> {
+    match sources {
+        SourceSelection::One(source) => caller.require_source(source),
+        SourceSelection::All => caller.require_everything(),
+    }
 }
 
 fn missing() -> Error {

@@ -67,6 +67,10 @@ impl Engine {
                     if source.status == SourceStatus::Detached {
                         changes.push(SourceChange::Attach(source.id));
                     }
+                    if source.config != new.config {
+                        trivault_sources::validate(&new.config).map_err(from_source)?;
+                        changes.push(SourceChange::Configure(source.id, Box::new(new.config.clone())));
+                    }
                 }
                 Some(source) if source.status == SourceStatus::Attached || source.managed => {
                     return Err(other_place(source, new));

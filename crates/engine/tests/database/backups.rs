@@ -210,5 +210,14 @@ async fn keep_until_is_kept_to_the_microsecond(place: Place) {
     assert_eq!(db.backup(backup.id).await.unwrap().unwrap().keep_until, Some(until));
     assert!(db.set_keep_until(backup.id, None, &audit("backup.keep")).await.unwrap());
     assert_eq!(db.backup(backup.id).await.unwrap().unwrap().keep_until, None);
+    let last = chrono::DateTime::from_timestamp(253_402_300_799, 999_999_000).unwrap();
+    assert!(db.set_keep_until(backup.id, Some(last), &audit("backup.keep")).await.unwrap());
+    assert_eq!(db.backup(backup.id).await.unwrap().unwrap().keep_until, Some(last));
+    let beyond = Some(last + chrono::TimeDelta::microseconds(1));
+    let error = db.set_keep_until(backup.id, beyond, &audit("backup.keep")).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidInput);
+    let mut request = world.backup(&world.repository, at(50));
+    request.backup.as_mut().unwrap().keep_until = beyond;
+    assert_eq!(db.enqueue(&request).await.unwrap_err().code, ErrorCode::InvalidInput);
     assert!(!db.set_keep_until(BackupId(uuid::Uuid::now_v7()), None, &audit("backup.keep")).await.unwrap());
 }
