@@ -34,6 +34,12 @@ impl Tags {
         self.0.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str())
     }
 
+    /// All values of a key.
+    #[cfg(test)]
+    pub(crate) fn all<'t>(&'t self, key: &'t str) -> impl Iterator<Item = &'t str> {
+        self.0.iter().filter(move |(found, _)| found == key).map(|(_, value)| value.as_str())
+    }
+
     pub(crate) fn to_tag(&self) -> String {
         let encode = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         let pairs: Vec<String> =

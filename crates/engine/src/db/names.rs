@@ -44,6 +44,19 @@ impl Database {
         })
     }
 
+    /// Every name of these objects, in the order of their creation.
+    pub async fn names_of(&self, objects: &[ObjectRef]) -> Result<Vec<(ObjectRef, Alias)>> {
+        in_read!(self, tx => {
+            let mut names = Vec::new();
+            for some in objects.chunks(OBJECTS_PER_QUERY) {
+                for (kind, id, namespace, name) in tx.names_of(some).await? {
+                    names.push((ObjectRef::new(from_word(kind)?, id), Alias { namespace, name }));
+                }
+            }
+            names
+        })
+    }
+
     pub async fn attributes_of(
         &self,
         namespace: &str,
@@ -156,6 +169,17 @@ impl Tx {
     async fn aliases(&mut self, namespace: &str, objects: &[ObjectRef]) -> Sql<Vec<(String, Uuid, String)>> {
         let mut query = QueryBuilder::<Db>::new("SELECT object_kind, object_id, name FROM aliases WHERE namespace = ");
         query.push_bind(namespace.to_owned()).push(" AND object_id IN (");
+        let mut ids = query.separated(", ");
+        for object in objects {
+            ids.push_bind(object.id);
+        }
+        query.push(") ORDER BY seq");
+        Ok(query.build_query_as().fetch_all(&mut *self.0).await?)
+    }
+
+    async fn names_of(&mut self, objects: &[ObjectRef]) -> Sql<Vec<(String, Uuid, String, String)>> {
+        let mut query =
+            QueryBuilder::<Db>::new("SELECT object_kind, object_id, namespace, name FROM aliases WHERE object_id IN (");
         let mut ids = query.separated(", ");
         for object in objects {
             ids.push_bind(object.id);

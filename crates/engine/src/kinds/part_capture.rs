@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use trivault_sources::{CaptureManifest, Finding, Progress, Severity, SourceDriver, Warning};
-use trivault_vault::{Committed, Id, Snapshot, SnapshotDraft, VaultErrorKind, VerifyOptions};
+use trivault_vault::{Capture, Committed, Id, Snapshot, SnapshotDraft, VaultErrorKind, VerifyOptions};
 
 use super::backup::{BackupWork, source_of};
 use crate::{
     capture::{PartManifest, PartSink, StoredPart, Tags, VaultEvents, instant, program},
     db::{Fenced, PartDone},
-    domain::{BackupKind, BackupState, Error, ErrorCode, Part, Source, StepState},
-    failure::{JobError, JobResult},
+    domain::{Alias, BackupKind, BackupState, Error, ErrorCode, ObjectKind, ObjectRef, Part, Source, StepState},
+    failure::{JobError, JobResult, in_job},
     run::{PartScope, RunContext},
     storage::catalogue,
 };
@@ -139,7 +139,7 @@ fn capture(
         hostname: source.name.clone(),
         username: "trivault".to_owned(),
         paths: vec![format!("/{}-{}/{}", work.repository.name, work.repository.id, source.name)],
-        tags: vec![tags(context, work, part).to_tag()],
+        tags: vec![tags(context, work, part)?.to_tag()],
         program_version: program(),
     };
     let events = {
@@ -152,7 +152,17 @@ fn capture(
     let capture = work.vault.capture(draft, previous.as_ref().map(|(snapshot, _)| snapshot), Arc::new(events))?;
     let stored_part = previous.as_ref().map(|(_, part)| part);
     let sink = PartSink::new(&capture, &source.name, stored_part, scope, instant(started));
-    let manifest = driver.capture(&sink)?;
+    let manifest = match driver.capture(&sink) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            drop(sink);
+            let error = JobError::from(error);
+            if error.retry || context.is_handing_back() {
+                keep_for_retry(context, capture);
+            }
+            return Err(error);
+        }
+    };
     let record = part_manifest(context, work, part, started, manifest);
     let root = sink.finish(&record.to_bytes()?)?;
     context.end_step(CAPTURE, step, StepState::Succeeded)?;
@@ -187,6 +197,13 @@ fn capture(
     ));
     let Committed { snapshot, summary, verified_blobs: _ } = committed;
     Ok(done(work, part, &record.capture, snapshot, summary.data_added_packed, scope.warnings()))
+}
+
+/// The next attempt need not store again what this one has stored. Where that fails, it does.
+fn keep_for_retry(context: &RunContext, capture: Capture) {
+    if let Err(error) = capture.abandon() {
+        context.log(format!("What was stored so far could not be kept for the next attempt: {error}"));
+    }
 }
 
 fn done(
@@ -233,8 +250,8 @@ fn part_manifest(
     }
 }
 
-/// What `recover` needs to know of a part from its snapshot alone.
-fn tags(context: &RunContext, work: &BackupWork, part: &Part) -> Tags {
+/// What `recover` needs to know of a part from its snapshot alone, its names on the wires among it.
+fn tags(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<Tags> {
     let BackupWork { backup, repository, .. } = work;
     let mut tags = Tags::new()
         .with("backup", backup.id)
@@ -257,7 +274,12 @@ fn tags(context: &RunContext, work: &BackupWork, part: &Part) -> Tags {
     if !backup.description.is_empty() {
         tags.push("description", &backup.description);
     }
-    tags
+    let (whole, own) = (ObjectRef::new(ObjectKind::Backup, backup.id.0), ObjectRef::new(ObjectKind::Part, part.id.0));
+    for (object, Alias { namespace, name }) in context.wait(context.inner.db.names_of(&[whole, own]))? {
+        let of = if object == whole { "backup" } else { "part" };
+        tags.push("name", format!("{of} {namespace} {name}"));
+    }
+    Ok(tags)
 }
 
 /// The newest part of the same source in the same vault, if this backup may build on it and it is whole.
@@ -331,17 +353,12 @@ fn record_protected(context: &RunContext, work: &BackupWork, part: &Part, done: 
     if !work.backup.protected {
         return;
     }
-    let recorded = context.wait(context.inner.db.server_vault(work.store.store.id)).and_then(|row| match row {
-        Some(row) => catalogue::record_part(
-            &context.inner,
-            &work.store,
-            &row,
-            &tags(context, work, part).with("vault", done.vault).with("snapshot", &done.snapshot),
-            &part.source_name,
-        ),
-        None => Ok(()),
-    });
-    if let Err(error) = recorded {
+    let record = || -> JobResult<()> {
+        let Some(row) = context.wait(context.inner.db.server_vault(work.store.store.id))? else { return Ok(()) };
+        let tags = tags(context, work, part)?.with("vault", done.vault).with("snapshot", &done.snapshot);
+        in_job(catalogue::record_part(&context.inner, &work.store, &row, &tags, &part.source_name))
+    };
+    if let Err(JobError { error, retry: _ }) = record() {
         let sentence = format!("The backup could not be listed in the store's own vault: {error}");
         context.warn(Warning { code: "catalogue".to_owned(), count: 1, sentence });
     }

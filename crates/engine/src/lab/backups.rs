@@ -1,7 +1,7 @@
 //! Backups that are made and restored.
 
 use super::bench::{Bench, admin, contents, databases};
-use crate::domain::*;
+use crate::{capture::Tags, domain::*};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_was_damaged_is_as_before_after_its_restore() {
@@ -125,4 +125,45 @@ fn make_database(path: &std::path::Path) {
              INSERT INTO item SELECT i, 'item ' || i, randomblob(100) FROM n;",
         )
         .unwrap();
+}
+
+struct Names;
+
+impl Namer for Names {
+    fn names(&self, object: NewObject<'_>, random: &mut dyn FnMut(&mut [u8])) -> Vec<Proposal> {
+        let mut byte = [0];
+        random(&mut byte);
+        let name = match object {
+            NewObject::Backup { repository, point, .. } => format!("{} of {}", repository.name, point.timestamp()),
+            NewObject::Part { source, .. } => format!("{}, part", source.name),
+            NewObject::Source(_)
+            | NewObject::Store(_)
+            | NewObject::Repository(_)
+            | NewObject::User(_)
+            | NewObject::Job(_) => return vec![],
+        };
+        vec![Proposal { namespace: "test.name".into(), name, number_if_taken: true }]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_carries_the_names_of_its_backup_and_part() {
+    let bench = Bench::with(|options| options.namers = vec![std::sync::Arc::new(Names)]).await;
+    let source = bench.directory("photos").await;
+    let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+    let backup = bench.back_up(&repository).await;
+    let inner = bench.engine.inner();
+    let row = inner.db.server_vault(bench.store.id).await.unwrap().unwrap();
+    let store = inner.db.store_row(bench.store.id).await.unwrap().unwrap();
+    let vault = inner.storage.server_vault(&store, &row).unwrap();
+    let snapshot = vault.snapshot(&backup.parts[0].snapshot.as_ref().unwrap().parse().unwrap()).unwrap();
+    assert_eq!(snapshot.record.hostname, "photos");
+    assert!(snapshot.record.paths[0].starts_with("/daily-") && snapshot.record.paths[0].ends_with("/photos"));
+    let tags = Tags::of(&snapshot.record.tags).unwrap();
+    assert_eq!(tags.get("backup"), Some(backup.id.to_string().as_str()));
+    assert_eq!(tags.get("kind"), Some("full"));
+    let names: Vec<&str> = tags.all("name").collect();
+    let point = backup.point.unwrap().timestamp();
+    assert_eq!(names, ["part test.name photos, part".to_owned(), format!("backup test.name daily of {point}")]);
+    assert!(!snapshot.record.tags[0].contains(','));
 }

@@ -10,3 +10,4 @@ mod locks;
 mod passcodes;
 mod plans;
 mod runs;
+mod stores;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use trivault_vault::backend::SERVER_VAULT;
 use uuid::Uuid;
 
@@ -46,6 +47,52 @@ pub(super) async fn attach(inner: &Arc<Inner>, caller: &Caller, new: NewStore) -
     inner.db.insert_store(&row, vault.as_ref(), &labels, &audit).await?;
     tracing::info!(store.id = %row.store.id, store.name = row.store.name, "store attached");
     Ok(row.store)
+}
+
+/// Takes a store of another installation over.
+pub(super) async fn adopt(
+    inner: &Arc<Inner>,
+    caller: &Caller,
+    id: StoreId,
+    password: Option<SecretText>,
+) -> Result<Store> {
+    caller.require(Role::Admin)?;
+    caller.require_everything()?;
+    let missing = || Error::not_found(Noun::Store, "There is no such store.");
+    let row = inner.db.store_row(id).await?.ok_or_else(missing)?;
+    if !row.store.read_only {
+        return Ok(row.store);
+    }
+    let vault = {
+        let inner = Arc::clone(inner);
+        blocking(move || adopt_place(&inner, &row, password)).await?
+    };
+    let audit = AuditEntry::of(caller, inner.clock.now(), "store.adopt", Some(ObjectRef::new(ObjectKind::Store, id.0)));
+    inner.db.insert_vault(&vault).await?;
+    inner.db.set_store_read_only(id, false, &audit).await?;
+    inner.db.store(id).await?.ok_or_else(missing)
+}
+
+/// Blocks.
+fn adopt_place(inner: &Inner, row: &StoreRow, password: Option<SecretText>) -> Result<VaultRow> {
+    let root = inner.storage.root_of(row)?;
+    let state = StoreState::read(root.as_ref())?
+        .ok_or_else(|| Error::new(ErrorCode::StoreUnavailable, "The store's trivault.json is gone."))?;
+    let password = match password {
+        Some(password) => password,
+        None => state.password(&inner.key).map_err(|_| {
+            Error::invalid("The store was made under another server key; the password of its vault is needed.")
+                .hint("On the other installation, `trivault vault export-key` prints it.")
+        })?,
+    };
+    inner.storage.create_server_vault(root.as_ref(), SERVER_VAULT, &password).map_err(|error| Error {
+        code: ErrorCode::InvalidInput,
+        sentence: "The password does not open the store's vault.".to_owned(),
+        ..error
+    })?;
+    let adopted = state.adopted(inner.installation, &inner.key, &password)?;
+    adopted.replace(root.as_ref())?;
+    vault_row(&row.store, &adopted, inner.clock.now())
 }
 
 struct Opened {
@@ -97,14 +144,13 @@ fn server_vault(
     if !store.read_only {
         inner.storage.create_server_vault(root, SERVER_VAULT, &password)?;
     }
-    let vault = VaultRecord {
-        id: VaultId(Uuid::now_v7()),
-        store: store.id,
-        kind: VaultKind::Server,
-        path: SERVER_VAULT.to_owned(),
-        created_at: store.created_at,
-    };
-    Ok(Some(VaultRow { vault, sealed_password: Some(state.sealed_password()?), locator: None }))
+    vault_row(store, state, store.created_at).map(Some)
+}
+
+fn vault_row(store: &Store, state: &StoreState, created_at: DateTime<Utc>) -> Result<VaultRow> {
+    let (id, kind, path) = (VaultId(Uuid::now_v7()), VaultKind::Server, SERVER_VAULT.to_owned());
+    let vault = VaultRecord { id, store: store.id, kind, path, created_at };
+    Ok(VaultRow { vault, sealed_password: Some(state.sealed_password()?), locator: None })
 }
 
 /// Absolute paths without symbolic links; prefixes without slashes at their ends.

@@ -40,6 +40,15 @@ impl Engine {
         attach_store::attach(self.inner(), caller, store).await
     }
 
+    /// Makes a store of another installation this one's own. `password` is that of its server vault (`vault export-key` there), and
+    /// can be left out where both installations have the same server key.
+    ///
+    /// # Errors
+    /// `InvalidInput` when a password is needed or is not the vault's.
+    pub async fn adopt_store(&self, caller: &Caller, id: StoreId, password: Option<SecretText>) -> Result<Store> {
+        attach_store::adopt(self.inner(), caller, id, password).await
+    }
+
     /// Writes, reads back and deletes one small object.
     pub async fn probe_store(&self, caller: &Caller, id: StoreId) -> Result<()> {
         caller.require(Role::Admin)?;

@@ -80,10 +80,25 @@ impl StoreState {
 
     /// Writes the record where there is none; `false` when another came first.
     pub(crate) fn create(&self, root: &dyn StoreRoot) -> Result<bool> {
+        root.create(STATE_FILE, &self.to_bytes()?).map_err(from_vault)
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::internal("A store's record could not be written.").because(error))?;
         bytes.push(b'\n');
-        root.create(STATE_FILE, &bytes).map_err(from_vault)
+        Ok(bytes)
+    }
+
+    /// The same store under another installation's name and key. Backups under passcodes keep their salt.
+    pub(crate) fn adopted(&self, installation: Uuid, key: &ServerKey, password: &SecretText) -> Result<Self> {
+        let sealed = key.seal(&purpose(self.store), password.expose().as_bytes())?;
+        Ok(Self { installation, sealed_password: BASE64_STANDARD.encode(sealed), ..self.clone() })
+    }
+
+    /// Writes the record over the one that stands.
+    pub(crate) fn replace(&self, root: &dyn StoreRoot) -> Result<()> {
+        root.write_atomic(STATE_FILE, &self.to_bytes()?).map_err(from_vault)
     }
 
     pub(crate) fn salt(&self) -> Result<Vec<u8>> {
