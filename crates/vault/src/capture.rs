@@ -82,8 +82,8 @@ pub struct Committed {
     pub verified_blobs: usize,
 }
 
-/// One snapshot in the making. Dropped without [`Capture::commit`], no snapshot is written; blobs that were not yet indexed are given up
-/// then, unless [`Capture::abandon`] was called. Its lock may be released when it and all of its writers are gone.
+/// One snapshot in the making. Dropped without [`Capture::commit`], no snapshot is written; full packs that reached the store stay for a
+/// retry, the rest is given up, unless [`Capture::abandon`] is called. Its lock may be released when it and all of its writers are gone.
 #[derive(Debug)]
 pub struct Capture {
     state: Arc<CaptureState>,

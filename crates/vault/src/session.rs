@@ -161,8 +161,8 @@ impl Session {
         open
     }
 
-    /// Lets a capture go. The last one takes what has not been flushed with it, and returns only when nothing is being written any more:
-    /// afterwards its lock may be released.
+    /// Lets a capture go. With the last one goes what has not reached the store yet; packs that have are listed in an index, so that a
+    /// retry finds them. Returns only when nothing is being written any more: afterwards the capture's lock may be released.
     pub fn leave(&self) {
         let mut state = self.state();
         state.captures -= 1;
@@ -170,15 +170,17 @@ impl Session {
             return;
         }
         state.closing = true;
-        state.queue.clear();
-        state.uploads.clear();
-        state.stored.clear();
-        state.open = [const { None }; DATA_PACKS + 1];
+        state.give_up();
         self.work.notify_all();
         self.upload.notify_all();
         self.progress.notify_all();
         while state.writing > 0 {
             state = self.wait(&self.progress, state);
+        }
+        let listable = state.failure.is_none();
+        drop(state);
+        if listable && let Err(error) = self.write_index() {
+            tracing::warn!(vault.id = %self.core.id, error = %error, "packs of an ended backup stay unlisted; a retry stores them again");
         }
     }
 
@@ -305,6 +307,11 @@ impl State {
     /// Fails the session; the first failure counts. Nothing that is still held will be stored.
     pub fn fail(&mut self, error: VaultError) {
         self.failure.get_or_insert(error);
+        self.give_up();
+    }
+
+    /// Lets go of everything that has not reached the store.
+    fn give_up(&mut self) {
         self.queue.clear();
         self.queued_bytes = 0;
         self.uploads.clear();

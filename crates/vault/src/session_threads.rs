@@ -158,7 +158,6 @@ fn upload(session: &Session) {
 
 fn take_in(state: &mut State, stored: Result<(StoredPack, Vec<u8>)>) {
     match stored {
-        Ok(_) if state.closing => {}
         Ok((pack, buffer)) => {
             for generation in &pack.generations {
                 state.uploaded.add(*generation, 1);

@@ -84,12 +84,28 @@ fn an_abandoned_capture_spares_the_retry_its_bytes_and_a_dropped_one_does_no_har
     let capture = begin(&scene.vault, None);
     stream(&capture, &content, CONTENT_DEFINED).unwrap();
     drop(capture);
-    assert_eq!(files_below(&scene.path().join("index")).len(), 0, "a dropped capture lists nothing");
+    assert_eq!(files_below(&scene.path().join("index")).len(), 0, "nothing had reached the store");
     let capture = begin(&scene.vault, None);
     stream(&capture, &content, CONTENT_DEFINED).unwrap();
     capture.abandon().unwrap();
     let retry = capture_files(&scene.reopened(), &[(b"f", &content)]).unwrap();
     assert_eq!(retry.summary.data_blobs, 0);
+    assert_eq!(read_all(&reader(&scene.vault, &retry), &[b"f"]).unwrap(), content);
+}
+
+#[test]
+fn full_packs_of_a_dropped_capture_are_found_by_the_retry() {
+    let scene = Scene::new();
+    let content = noise(9, 60_000_000);
+    let capture = begin(&scene.vault, None);
+    stream(&capture, &content, CONTENT_DEFINED).unwrap();
+    while files_below(&scene.path().join("data")).is_empty() {
+        std::thread::yield_now();
+    }
+    drop(capture);
+    assert!(files_below(&scene.path()).iter().all(|path| !path.file_name().unwrap().to_string_lossy().contains("tmp")));
+    let retry = capture_files(&scene.reopened(), &[(b"f", &content)]).unwrap();
+    assert!(retry.summary.data_added < 50_000_000, "{} bytes were stored again", retry.summary.data_added);
     assert_eq!(read_all(&reader(&scene.vault, &retry), &[b"f"]).unwrap(), content);
 }
 
