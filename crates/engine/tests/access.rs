@@ -1,5 +1,7 @@
 //! Log-ins, tokens and limited credentials, through the engine's use cases.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::sync::Arc;
 
 use chrono::TimeDelta;

@@ -1,5 +1,9 @@
 //! One contract for the metadata database, run on SQLite and on a real PostgreSQL.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+// A list is compared with a list, of one element too.
+#![allow(clippy::cloned_ref_to_slice_refs)]
+
 mod access;
 mod backups;
 mod catalogue;
