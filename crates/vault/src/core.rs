@@ -10,6 +10,7 @@ use crate::{
     index::{self, Index, IndexedPack, Location},
     index_run::{Run, RunKey},
     pack::{BlobKind, PackedBlob},
+    parallel::read_each,
     read_pool::ReadPool,
     unpacked,
     vault::VaultOptions,
@@ -17,14 +18,8 @@ use crate::{
 use std::{
     collections::HashSet,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
-
-/// Index files read at once; on S3 the waiting dominates.
-const INDEX_READERS: usize = 4;
 
 /// An opened vault's insides.
 #[derive(Debug)]
@@ -93,35 +88,24 @@ impl Core {
     }
 
     fn read_index_files(&self, ids: &[Id], index: &mut Index) -> Result<()> {
-        let next = AtomicUsize::new(0);
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        std::thread::scope(|scope| {
-            for _ in 0..INDEX_READERS.min(ids.len()) {
-                let (sender, next) = (sender.clone(), &next);
-                scope.spawn(move || {
-                    while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if sender.send((*id, self.read_index_file(id))).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(sender);
-            // Taken by value, so that readers stop when this returns early.
-            for (id, packs) in receiver {
-                match packs {
-                    Ok(packs) => index.add_file(id, &packs),
-                    // Removed since it was listed: by a prune, which put its content into a new file.
-                    Err(error) if error.kind() == &VaultErrorKind::Missing => {}
-                    Err(error) if matches!(error.kind(), VaultErrorKind::Damaged | VaultErrorKind::Unsupported) => {
-                        tracing::error!(vault.id = %self.id, index.id = %id, error = %error, "an index file is damaged");
-                        lock(&self.damaged).insert(id);
-                    }
-                    Err(error) => return Err(error.during("reading the index")),
+        read_each(
+            ids,
+            |id| self.read_index_file(id),
+            |id, packs| match packs {
+                Ok(packs) => {
+                    index.add_file(*id, &packs);
+                    Ok(())
                 }
-            }
-            Ok(())
-        })
+                // Removed since it was listed: by a prune, which put its content into a new file.
+                Err(error) if error.kind() == &VaultErrorKind::Missing => Ok(()),
+                Err(error) if matches!(error.kind(), VaultErrorKind::Damaged | VaultErrorKind::Unsupported) => {
+                    tracing::error!(vault.id = %self.id, index.id = %id, error = %error, "an index file is damaged");
+                    lock(&self.damaged).insert(*id);
+                    Ok(())
+                }
+                Err(error) => Err(error.during("reading the index")),
+            },
+        )
     }
 
     fn read_index_file(&self, id: &Id) -> Result<Vec<IndexedPack>> {

@@ -29,6 +29,7 @@ mod lock_refresh;
 mod node;
 mod open_pack;
 mod pack;
+mod parallel;
 mod password;
 mod read_group;
 mod read_pool;

@@ -5,6 +5,7 @@ use crate::{
     core::Core,
     error::{Result, VaultError, VaultErrorKind},
     id::Id,
+    parallel::read_each,
     unpacked,
 };
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -163,19 +164,26 @@ pub(crate) fn read(core: &Core, id: &Id) -> Result<Snapshot> {
 /// Reads all snapshot files; those that cannot be read are listed apart. A file that vanishes meanwhile was forgotten.
 pub(crate) fn read_all(core: &Core) -> Result<SnapshotList> {
     let mut list = SnapshotList::default();
-    for id in unpacked::list(&*core.backend, FileKind::Snapshot)? {
-        match read(core, &id) {
-            Ok(snapshot) => list.snapshots.push(snapshot),
-            Err(error) => match error.kind() {
-                VaultErrorKind::Missing => {}
-                VaultErrorKind::Damaged | VaultErrorKind::Unsupported => {
-                    list.damaged.push(DamagedSnapshot { id, error })
-                }
-                _ => return Err(error),
-            },
-        }
-    }
+    let ids = unpacked::list(&*core.backend, FileKind::Snapshot)?;
+    read_each(
+        &ids,
+        |id| read(core, id),
+        |id, snapshot| {
+            match snapshot {
+                Ok(snapshot) => list.snapshots.push(snapshot),
+                Err(error) => match error.kind() {
+                    VaultErrorKind::Missing => {}
+                    VaultErrorKind::Damaged | VaultErrorKind::Unsupported => {
+                        list.damaged.push(DamagedSnapshot { id: *id, error })
+                    }
+                    _ => return Err(error),
+                },
+            }
+            Ok(())
+        },
+    )?;
     list.snapshots.sort_by_key(|snapshot| (snapshot.record.time, snapshot.id));
+    list.damaged.sort_by_key(|snapshot| snapshot.id);
     Ok(list)
 }
 

@@ -172,3 +172,46 @@ fn a_store_that_fails_fails_the_capture_and_the_next_one_works() {
     std::fs::remove_file(&data).unwrap();
     capture_files(&scene.vault, &[(b"f", b"works again")]).unwrap();
 }
+
+#[test]
+fn captures_that_come_go_fail_and_share_blobs_under_a_tight_budget_leave_only_whole_snapshots() {
+    let scene = Scene::new();
+    let budget = MemoryBudget::new(3 << 20);
+    let options = VaultOptions { budget: Arc::clone(&budget), ..options() };
+    let vault = Vault::open(backend(&scene.path()), &Password::new(PASSWORD), options).unwrap();
+    let shared = noise(1, 1_000_000);
+    let content = |thread: u64, round: u64| [&shared[..], &noise(10 * thread + round + 2, 300_000)].concat();
+    let committed: Vec<_> = std::thread::scope(|scope| {
+        let run = |thread: u64| {
+            let (vault, content) = (&vault, &content);
+            scope.spawn(move || {
+                let mut committed = Vec::new();
+                for round in 0..6 {
+                    let events = Arc::new(Events::default());
+                    let capture = vault.capture(draft(), None, events.clone()).unwrap();
+                    let record = stream(&capture, &content(thread, round), CONTENT_DEFINED).unwrap();
+                    match (thread + round) % 4 {
+                        0 => drop(capture),
+                        1 => capture.abandon().unwrap(),
+                        _ => {
+                            let mut root = capture.directory();
+                            root.add_file(b"f", &file_meta(), &record).unwrap();
+                            let root = root.finish().unwrap();
+                            committed.push((thread, round, commit(capture, root).unwrap()));
+                        }
+                    }
+                }
+                committed
+            })
+        };
+        let threads: Vec<_> = (0..4).map(run).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(vault.snapshots().unwrap().snapshots.len(), committed.len());
+    drop(vault);
+    assert_eq!(budget.held(), 0);
+    let vault = scene.reopened();
+    for (thread, round, committed) in committed {
+        assert_eq!(read_all(&reader(&vault, &committed), &[b"f"]).unwrap(), content(thread, round));
+    }
+}
