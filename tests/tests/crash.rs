@@ -162,7 +162,7 @@ async fn a_source_that_vanished_fails_the_job_with_a_reason_and_leaves_nothing()
     let complete: Vec<&Value> =
         info.json["backups"].as_array().unwrap().iter().filter(|backup| backup["complete"] == true).collect();
     assert!(complete.is_empty(), "{}", info.text());
-    let snapshots = world.data_directory().join("store/vault/snapshots");
+    let snapshots = world.data_directory().join("stores/default/vault/snapshots");
     let tagged = std::fs::read_dir(snapshots).map(Iterator::count).unwrap_or(0);
     assert!(tagged <= 1, "only the gateway's own configuration may be there");
 }

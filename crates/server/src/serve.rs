@@ -199,7 +199,7 @@ async fn prepare_stores(engine: &Engine, caller: &Caller, configuration: &Config
         }
     }
     if existing.is_empty() && configuration.stores.is_empty() {
-        let path = configuration.data_directory.join("store").to_string_lossy().into_owned();
+        let path = configuration.data_directory.join("stores").join("default").to_string_lossy().into_owned();
         let store = NewStore {
             name: DEFAULT_STORE.to_owned(),
             location: StoreLocation::Local { path },

@@ -61,7 +61,10 @@ fn rows(configuration: &Configuration) -> Vec<(String, String)> {
         rows.push(("source".to_owned(), format!("{}: {} {}", source.name, source.config.kind, source.config.location)));
     }
     if configuration.stores.is_empty() {
-        rows.push(("store".to_owned(), format!("default: {}", configuration.data_directory.join("store").display())));
+        rows.push((
+            "store".to_owned(),
+            format!("default: {}", configuration.data_directory.join("stores").join("default").display()),
+        ));
     }
     for new in &configuration.stores {
         let default = if new.is_default { " (default)" } else { "" };

@@ -74,7 +74,6 @@ async fn described(session: &Session, source: &Source) -> Result<Value, String> 
         "name": source.name,
         "kind": source.config.kind,
         "status": source.status,
-        "location": source.config.location,
         "couchbase": {"bucket": source.name},
         "dbaas": {
             "app": alias("dbaas.app").await?,

@@ -1,5 +1,7 @@
 //! First chapter: the Couchbase Backup Service. A backup, and a restore by `map_data` into a new place.
 
+use std::path::PathBuf;
+
 use reqwest::Method;
 
 use super::{
@@ -7,12 +9,13 @@ use super::{
     client::{Body, Call, Credentials},
     compare, compared,
 };
+use crate::{cli::session, serve::Gateway};
 
 const REPOSITORY: &str = "testRepo";
 /// The name that the manual's restore example maps to.
 const COPY: &str = "ts7";
 
-pub async fn chapter(stage: &Stage<'_>) -> Result<Comparison, String> {
+pub async fn chapter(stage: &Stage<'_>, gateway: &Gateway) -> Result<Comparison, String> {
     stage.story.chapter("Couchbase Backup Service");
     let base = format!("{}/api/v1/cluster/self/repository/active/{REPOSITORY}", stage.url);
     let basic = &stage.administrator;
@@ -36,7 +39,10 @@ pub async fn chapter(stage: &Stage<'_>) -> Result<Comparison, String> {
     );
     let started = stage.client.tell(stage.story, call(Method::POST, "/restore", Body::Json(restore)), 200).await?;
     follow(stage, &base, started.json["task_name"].as_str().unwrap_or_default()).await?;
-    let restored = stage.data_directory.join("restored").join(COPY);
+    let caller = session::local_caller();
+    let copy = gateway.engine().source_named(&caller, COPY).await.map_err(session::sentence)?;
+    let restored = PathBuf::from(copy.config.location);
+    stage.story.say(&format!("\n{COPY} is a source now, at {}.", restored.display()));
     Ok(compared("couchbase", &format!("{DATABASE} as {COPY} (map_data)"), || {
         compare::databases(&stage.reference_database(), &restored).map(|rows| format!("{rows} rows"))
     }))

@@ -72,7 +72,6 @@ pub struct Stage<'a> {
     pub tree: PathBuf,
     /// Copies of the live data as they were when they were backed up.
     pub reference: PathBuf,
-    pub data_directory: PathBuf,
 }
 
 impl Stage<'_> {
@@ -127,7 +126,7 @@ async fn show(common: &Common, story: &Story, place: &Path, listen: String, exit
     story.say(&format!("{TREE}: a directory tree in {}", tree.display()));
 
     let data_directory = place.join("data");
-    let common = Common { data_dir: Some(data_directory.clone()), ..common.clone() };
+    let common = Common { data_dir: Some(data_directory), ..common.clone() };
     let serve_arguments = ServeArguments {
         listen: vec![listen],
         source: vec![format!("{DATABASE}=sqlite:{}", database.display()), format!("{TREE}=dir:{}", tree.display())],
@@ -145,7 +144,6 @@ async fn show(common: &Common, story: &Story, place: &Path, listen: String, exit
         reference: place.join("reference"),
         database,
         tree,
-        data_directory,
     };
     let shown = chapters(&stage, &gateway).await;
     let closing = match &shown {
@@ -166,7 +164,7 @@ async fn show(common: &Common, story: &Story, place: &Path, listen: String, exit
 
 async fn chapters(stage: &Stage<'_>, gateway: &serve::Gateway) -> Result<Vec<Comparison>, String> {
     let mut comparisons = Vec::new();
-    comparisons.push(couchbase::chapter(stage).await?);
+    comparisons.push(couchbase::chapter(stage, gateway).await?);
     comparisons.extend(arcgis::chapter(stage).await?);
     comparisons.push(dbaas::chapter(stage, gateway).await?);
     Ok(comparisons)
