@@ -61,7 +61,7 @@ impl Engine {
         prove_key(&db, &key, now).await?;
         // A command that holds a passcode in its own memory must not be taken for the server beside it.
         let node = if options.server { data.node_id()? } else { Uuid::new_v4() };
-        let storage = Storage::new(key.clone(), storage_options(&options, &data, installation))?;
+        let storage = Storage::new(key.clone(), storage_options(&options, &data, installation, node))?;
         let access = Access::new(Keys { signing_key: key.signing_key()? })?;
         let inner = Inner {
             db,
@@ -176,14 +176,15 @@ impl Inner {
     }
 }
 
-fn storage_options(options: &EngineOptions, data: &DataDirectory, installation: Uuid) -> StorageOptions {
+fn storage_options(options: &EngineOptions, data: &DataDirectory, installation: Uuid, node: Uuid) -> StorageOptions {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_VAULT_THREADS);
     StorageOptions {
         memory_budget: options.memory_budget,
         zstd_level: options.zstd_level,
         cache_directory: data.join(CACHE_FOLDER),
         lock_host: format!("trivault-{installation}"),
-        lock_user: options.node_name.clone(),
+        // The id and not the name alone: by it a node tells the locks that its own dead processes left from those of others.
+        lock_user: format!("{}-{node}", options.node_name),
         threads,
     }
 }

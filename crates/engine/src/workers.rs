@@ -1,7 +1,7 @@
 //! The workers of a node: each claims a job, runs it, and claims the next.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +13,7 @@ use tokio::{sync::Notify, task::JoinHandle};
 
 use crate::{
     db::{ClaimLimits, Run},
-    domain::{JobId, SecretText},
+    domain::{JobId, SecretText, VaultId},
     run::{RunContext, run_claimed},
     service::Inner,
 };
@@ -78,6 +78,12 @@ impl Work {
         for context in lock(&self.running).values().filter(|context| context.run().job == job) {
             context.cancel();
         }
+    }
+
+    /// Vaults that jobs of this process work in.
+    pub(crate) fn vaults_in_use(&self) -> HashSet<VaultId> {
+        let running = lock(&self.running);
+        running.values().flat_map(|context| context.locks().iter().map(|held| held.vault).collect::<Vec<_>>()).collect()
     }
 
     /// What runs in this process now.

@@ -11,8 +11,8 @@ use crate::{
     storage::catalogue,
 };
 
-/// Captures of the configuration that a store keeps.
-const KEPT: usize = 5;
+/// Captures of the configuration that a store keeps: the newest says all.
+const KEPT: usize = 1;
 
 /// What the pass before saw: a configuration is captured when it has come to rest.
 #[derive(Debug, Default)]

@@ -60,8 +60,8 @@ impl Reconciler {
             Self::ExpiredLeases => (inner.options.lease / 4).min(5 * SECOND),
             Self::NodeHeartbeat => (inner.options.lease / 3).min(10 * SECOND),
             Self::DuePlans => inner.options.poll.min(SECOND),
-            Self::InterruptedRestores | Self::Configuration => 5 * SECOND,
-            Self::DeadNodes | Self::StaleLocks | Self::UnusedKeys => MINUTE,
+            Self::InterruptedRestores | Self::Configuration | Self::StaleLocks => 5 * SECOND,
+            Self::DeadNodes | Self::UnusedKeys => MINUTE,
             Self::StaleTokens | Self::VanishedSnapshots => HOUR,
         }
     }
@@ -88,7 +88,7 @@ impl Reconciler {
             Self::DeadNodes => dead_nodes(inner).await,
             Self::StaleLocks => stale_locks(inner).await,
             Self::UnusedKeys => {
-                inner.storage.forget_unused();
+                inner.storage.forget_unused(&inner.work.vaults_in_use());
                 Ok(())
             }
             Self::StaleTokens => stale_tokens(inner).await,

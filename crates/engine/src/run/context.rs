@@ -248,6 +248,12 @@ impl RunContext {
         if self.locks().iter().any(|held| held.vault == id) {
             return Ok(());
         }
+        // What a killed process of this node left would keep the stock restic out until it is stale.
+        let left: Vec<_> = vault.own_stale_locks()?.into_iter().map(|lock| lock.id).collect();
+        if !left.is_empty() {
+            self.log(format!("Removes {} lock files that an earlier process left in the vault.", left.len()));
+            vault.remove_locks(&left)?;
+        }
         let lock = vault.lock(LockMode::Shared, LOCK_WAIT)?;
         let recorded = lock.id().to_hex();
         let row = self.lock_row(id, &recorded);

@@ -9,7 +9,7 @@ pub(crate) mod passcodes;
 pub(crate) mod state_file;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -252,9 +252,11 @@ impl Storage {
         lock(&self.opened).remove(&id);
     }
 
-    /// Wipes the keys of passcode vaults that nobody has used for some minutes.
-    pub(crate) fn forget_unused(&self) {
-        lock(&self.opened).retain(|_, opened| opened.last_use.is_none_or(|at| at.elapsed() < PASSCODE_VAULT_KEPT));
+    /// Wipes the keys of passcode vaults that nobody has used for some minutes. A vault that a job works in stays the one that is
+    /// opened: a second one would not know the first one's locks and blobs.
+    pub(crate) fn forget_unused(&self, in_use: &HashSet<VaultId>) {
+        let used = |opened: &Opened| opened.last_use.is_none_or(|at| at.elapsed() < PASSCODE_VAULT_KEPT);
+        lock(&self.opened).retain(|id, opened| in_use.contains(id) || used(opened));
     }
 
     fn kept(&self, id: VaultId) -> Option<Vault> {
