@@ -1,5 +1,7 @@
 //! The picture in the design, compared with `cargo metadata`: who may depend on whom, and that nothing is carried unused.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use serde_json::Value;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fantoccini::{Client, ClientBuilder, Locator};
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
 use trivault_tests::{World, world::PASSCODE};
 
 /// ChromeDriver on a free port; killed when dropped.
@@ -53,16 +53,21 @@ async fn browser(driver: &Driver, profile: &std::path::Path) -> Client {
     ClientBuilder::rustls().unwrap().capabilities(capabilities).connect(&driver.url).await.unwrap()
 }
 
+/// The element, once the page that holds it is there.
+async fn element(client: &Client, locator: Locator<'_>) -> Element {
+    client.wait().at_most(Duration::from_secs(20)).for_element(locator).await.unwrap()
+}
+
 async fn text(client: &Client, css: &str) -> String {
-    client.find(Locator::Css(css)).await.unwrap().text().await.unwrap()
+    element(client, Locator::Css(css)).await.text().await.unwrap()
 }
 
 async fn fill(client: &Client, id: &str, value: &str) {
-    client.find(Locator::Id(id)).await.unwrap().send_keys(value).await.unwrap();
+    element(client, Locator::Id(id)).await.send_keys(value).await.unwrap();
 }
 
 async fn click(client: &Client, locator: Locator<'_>) {
-    client.find(locator).await.unwrap().click().await.unwrap();
+    element(client, locator).await.click().await.unwrap();
 }
 
 #[tokio::test]
@@ -82,11 +87,11 @@ async fn a_person_signs_in_backs_up_follows_the_job_and_signs_out() {
     fill(&client, "username", "Administrator").await;
     fill(&client, "password", "password").await;
     click(&client, Locator::Id("login")).await;
+    assert_eq!(text(&client, "#user").await, "Administrator");
     assert!(
         client.current_url().await.unwrap().path().ends_with("/stores"),
         "one is sent back to where one wanted to be"
     );
-    assert_eq!(text(&client, "#user").await, "Administrator");
     assert_eq!(text(&client, ".crumbs").await, "Home > system > disasterrecovery > stores");
 
     click(&client, Locator::LinkText("default")).await;

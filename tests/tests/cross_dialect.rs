@@ -30,7 +30,10 @@ async fn a_couchbase_backup_is_listed_restored_and_deleted_through_the_others() 
     let name = list.json["backups"][0]["backupName"].as_str().unwrap().to_owned();
     assert!(name.starts_with("nightly-"), "{name}");
 
-    rusqlite::Connection::open(&world.database).unwrap().execute_batch("DELETE FROM acct WHERE id > 10").unwrap();
+    rusqlite::Connection::open(&world.database)
+        .unwrap()
+        .execute_batch("DELETE FROM tx; DELETE FROM acct WHERE id > 10")
+        .unwrap();
     let path = format!("{STORE}/backups/{name}");
     let fields = [("passcode", "anything at all"), ("f", "json"), ("token", token.as_str())];
     let restored = world.client.post(&format!("{path}/restore"), &Who::Nobody, Body::Form(&fields)).await;
@@ -112,7 +115,7 @@ async fn a_dbaas_backup_is_an_imported_repository_and_listed_under_its_own_name(
     let done = |history: &serde_json::Value| matches!(history[0]["status"].as_str(), Some("done" | "failed"));
     let history = world.client.until(&format!("{path}/taskHistory?taskName={name}"), &Who::administrator(), done).await;
     assert_eq!(history.json[0]["status"], "done", "{}\n{}", history.text(), world.gateway.log());
-    assert_same_database(&reference, &world.data_directory().join("restored/copy"));
+    assert_same_database(&reference, &world.data_directory().join("restored/copy/copy.sqlite"));
 }
 
 #[tokio::test]

@@ -79,5 +79,5 @@ fn grow_history(database: &Path, wanted: usize) -> usize {
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
          INSERT INTO jobs (id, {list}) SELECT randomblob(16), {list} FROM n, (SELECT * FROM jobs WHERE state = 'succeeded' LIMIT 1)"
     );
-    connection.execute(&text, [wanted]).unwrap()
+    connection.execute(&text, [i64::try_from(wanted).unwrap()]).unwrap()
 }

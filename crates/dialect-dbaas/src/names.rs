@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use trivault_engine::{Engine, Error, NewObject, Noun, ObjectKind, ObjectRef, PartId, Proposal, Source, SourceId};
+use trivault_engine::{
+    Backup, Engine, Error, NewObject, Noun, ObjectKind, ObjectRef, PartId, Proposal, Repository, Source, SourceId,
+    SourceSelection,
+};
 use uuid::Uuid;
 
 /// Name of an application: one source seen as an app.
@@ -22,6 +25,9 @@ pub const BACKUP: &str = "dbaas.backup";
 /// `us-` and a UUID.
 pub const USER: &str = "dbaas.user";
 
+/// The name that a backup has for all to show, whatever the dialect.
+const TITLE: &str = "title";
+
 /// Limits of an application's name, in characters.
 const APP_NAME_MIN: usize = 6;
 /// 48 in the documentation; four are kept for the `-2` .. `-999` that keeps names apart.
@@ -38,14 +44,14 @@ impl trivault_engine::Namer for Namer {
             NewObject::Part { part: _, source: _, created_at } => vec![fixed(BACKUP, object_id(created_at, random))],
             NewObject::User(_) => vec![fixed(USER, format!("us-{}", random_uuid(random)))],
             NewObject::Store(_) | NewObject::Repository(_) | NewObject::Job(_) => Vec::new(),
-            NewObject::Backup { backup: _, repository: _, store: _, point: _ } => Vec::new(),
+            NewObject::Backup { backup, repository, store: _, point: _ } => title(backup, repository),
         }
     }
 }
 
 fn names_of_new_source(source: &Source, random: &mut dyn FnMut(&mut [u8])) -> Vec<Proposal> {
     let app = app_name(&source.name);
-    let resource = format!("{}_{}", app.replace('-', "_"), four_digits(random));
+    let resource = resource_id(source.id, &source.name);
     vec![
         Proposal { namespace: APP.to_owned(), name: app, number_if_taken: true },
         fixed(APP_ID, object_id(source.created_at, random)),
@@ -53,6 +59,37 @@ fn names_of_new_source(source: &Source, random: &mut dyn FnMut(&mut [u8])) -> Ve
         fixed(DATABASE, object_id(source.created_at, random)),
         Proposal { namespace: RESOURCE.to_owned(), name: resource, number_if_taken: true },
     ]
+}
+
+/// Backups of this dialect's own repositories are called alike everywhere.
+fn title(backup: &Backup, repository: &Repository) -> Vec<Proposal> {
+    let (SourceSelection::One(source), Some(name)) = (repository.sources, repository.name.strip_prefix("db-")) else {
+        return Vec::new();
+    };
+    if repository.owner != crate::NAME {
+        return Vec::new();
+    }
+    // A source that took over another's name has its repository called after its resource id.
+    let is_resource = name.ends_with(&format!("_{}", digits(source)));
+    let resource = if is_resource { name.to_owned() } else { resource_id(source, name) };
+    let name = backup_name(backup.created_at, &resource);
+    vec![Proposal { namespace: TITLE.to_owned(), name, number_if_taken: true }]
+}
+
+/// `<app with underscores>_<digits>`; the digits come from the source's id, so that whoever knows the source knows the name.
+fn resource_id(source: SourceId, name: &str) -> String {
+    format!("{}_{}", app_name(name).replace('-', "_"), digits(source))
+}
+
+/// 100000..=999999
+fn digits(source: SourceId) -> u32 {
+    let [.., a, b, c, d] = *source.0.as_bytes();
+    100_000 + u32::from_be_bytes([a, b, c, d]) % 900_000
+}
+
+/// `YYYYMMDDHHMMSS_<resource id>`, in UTC.
+fn backup_name(created_at: DateTime<Utc>, resource_id: &str) -> String {
+    format!("{}_{resource_id}", created_at.format("%Y%m%d%H%M%S"))
 }
 
 fn fixed(namespace: &str, name: String) -> Proposal {
@@ -95,13 +132,6 @@ fn random_uuid(random: &mut dyn FnMut(&mut [u8])) -> Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// 1000..=9999
-fn four_digits(random: &mut dyn FnMut(&mut [u8])) -> u32 {
-    let mut bytes = [0; 4];
-    random(&mut bytes);
-    1000 + u32::from_be_bytes(bytes) % 9000
-}
-
 /// A stable id of 24 hexadecimal digits for a thing that exists once per kind of source: its plan, type and version.
 pub(crate) fn static_id(tag: u8, word: &str) -> String {
     let mut id = [0; 12];
@@ -126,7 +156,7 @@ pub struct SourceNames {
 impl SourceNames {
     /// `YYYYMMDDHHMMSS_<resource id>`, in UTC: a backup's name and the stem of its download.
     pub fn backup_name(&self, created_at: DateTime<Utc>) -> String {
-        format!("{}_{}", created_at.format("%Y%m%d%H%M%S"), self.resource_id)
+        backup_name(created_at, &self.resource_id)
     }
 }
 
@@ -283,7 +313,7 @@ mod tests {
         assert_eq!((prefix, Uuid::parse_str(uuid).unwrap().get_version_num()), ("ad-", 4));
         let (app, digits) = of(RESOURCE).name.rsplit_once('_').unwrap();
         assert_eq!(app, "atelier_shop");
-        assert!(digits.len() == 4 && digits.parse::<u32>().is_ok(), "{digits}");
+        assert!(digits.len() == 6 && digits.parse::<u32>().is_ok(), "{digits}");
         assert_eq!(names.len(), 5);
     }
 

@@ -21,7 +21,8 @@ use crate::{
     html::{Form, Input, Page, Parameter},
     mapping, names,
     types::{
-        BackupAnswer, Backups, BackupsAnswer, DeletedAnswer, RestoreAnswer, RestoreStarted, SubmittedAnswer, Success,
+        BackupAnswer, Backups, BackupsAnswer, DeletedAnswer, ErrorEnvelope, RestoreAnswer, RestoreStarted,
+        SubmittedAnswer, Success,
     },
 };
 
@@ -109,7 +110,7 @@ async fn one(exchange: &Exchange) -> Result<Reply> {
 #[utoipa::path(post, path = "/{context}/admin/system/disasterrecovery/stores/{storeName}/backups/create", tag = "backups",
     params(("context" = String, Path), ("storeName" = String, Path)),
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, body = SubmittedAnswer, content_type = "application/json")))]
+    responses((status = 200, body = SubmittedAnswer, content_type = "application/json"), (status = 403, description = "A page of another site made a browser send the request.", body = ErrorEnvelope, content_type = "application/json")))]
 pub async fn create(request: HttpRequest, body: RawBody) -> HttpResponse {
     let exchange = open!(request, body);
     let outcome = created(&exchange).await;
@@ -205,7 +206,7 @@ async fn repeated(exchange: &Exchange, store: &Store, alias: &str, passcode: &Se
 #[utoipa::path(post, path = "/{context}/admin/system/disasterrecovery/stores/{storeName}/backups/{backupName}/restore", tag = "backups",
     params(("context" = String, Path), ("storeName" = String, Path), ("backupName" = String, Path)),
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, body = RestoreAnswer, content_type = "application/json")))]
+    responses((status = 200, body = RestoreAnswer, content_type = "application/json"), (status = 403, description = "A page of another site made a browser send the request.", body = ErrorEnvelope, content_type = "application/json")))]
 pub async fn restore(request: HttpRequest, body: RawBody) -> HttpResponse {
     let exchange = open!(request, body);
     let outcome = restored(&exchange).await;
@@ -270,7 +271,7 @@ async fn restored(exchange: &Exchange) -> Result<Reply> {
 #[utoipa::path(post, path = "/{context}/admin/system/disasterrecovery/stores/{storeName}/backups/{backupName}/delete", tag = "backups",
     params(("context" = String, Path), ("storeName" = String, Path), ("backupName" = String, Path)),
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, body = DeletedAnswer, content_type = "application/json")))]
+    responses((status = 200, body = DeletedAnswer, content_type = "application/json"), (status = 403, description = "A page of another site made a browser send the request.", body = ErrorEnvelope, content_type = "application/json")))]
 pub async fn delete(request: HttpRequest, body: RawBody) -> HttpResponse {
     let exchange = open!(request, body);
     let outcome = deleted(&exchange).await;

@@ -11,13 +11,13 @@ use crate::{
     exchange::{Format, error, format_of, html_answer, json_answer, json_of},
     form::Fields,
     html,
-    types::{Token, TokenAnswer},
+    types::{ErrorEnvelope, Token, TokenAnswer},
 };
 
 /// Makes a token. Credentials belong into the body; a GET is refused in the body.
 #[utoipa::path(post, path = "/{context}/sharing/rest/generateToken", tag = "token", params(("context" = String, Path)),
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
-    responses((status = 200, body = TokenAnswer, content_type = "application/json")))]
+    responses((status = 200, body = TokenAnswer, content_type = "application/json"), (status = 403, description = "A page of another site made a browser send the request.", body = ErrorEnvelope, content_type = "application/json")))]
 pub async fn generate(request: HttpRequest, body: RawBody, engine: web::Data<Engine>) -> HttpResponse {
     let fields = match Fields::read(&request, &body.0).await {
         Ok(fields) => fields,

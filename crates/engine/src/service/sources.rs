@@ -62,7 +62,7 @@ impl Engine {
         let standing = inner.db.sources().await?;
         let mut changes = Vec::new();
         for new in &managed {
-            match standing.iter().rev().find(|source| source.name == new.name) {
+            match standing_under(&standing, &new.name) {
                 Some(source) if is_same_place(&source.config, &new.config) => {
                     if source.status == SourceStatus::Detached {
                         changes.push(SourceChange::Attach(source.id));
@@ -107,7 +107,7 @@ impl Engine {
         caller.require_everything()?;
         let inner = self.inner();
         let standing = inner.db.sources().await?;
-        let old = standing.iter().rev().find(|standing| standing.name == source.name).ok_or_else(|| {
+        let old = standing_under(&standing, &source.name).ok_or_else(|| {
             Error::not_found(Noun::Source, format!("There is no source called {} to replace.", source.name))
         })?;
         let new = inner.new_source(NewSource { managed: old.managed, ..source }).await?;
@@ -137,6 +137,12 @@ impl Inner {
     fn audit_of_source(&self, caller: &Caller, action: &str, source: &Source) -> AuditEntry {
         AuditEntry::of(caller, self.clock.now(), action, Some(ObjectRef::new(ObjectKind::Source, source.id.0)))
     }
+}
+
+/// The source that a name means: the attached one, else the one detached last.
+fn standing_under<'a>(sources: &'a [Source], name: &str) -> Option<&'a Source> {
+    let named = sources.iter().filter(|source| source.name == name);
+    named.max_by_key(|source| (source.status == SourceStatus::Attached, source.updated_at))
 }
 
 fn is_same_place(one: &SourceConfig, other: &SourceConfig) -> bool {
