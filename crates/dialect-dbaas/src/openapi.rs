@@ -2,14 +2,17 @@
 
 use actix_web::http::StatusCode;
 use utoipa::{
-    Modify, OpenApi,
+    Modify, OpenApi, ToSchema,
     openapi::{
-        OpenApi as Document, RefOr,
+        ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
 
-use crate::handlers::{addons, apps, backups, databases, downloads, regions, tokens, users};
+use crate::{
+    handlers::{addons, apps, backups, databases, downloads, regions, tokens, users},
+    types::Failure,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -63,7 +66,8 @@ impl Modify for Credentials {
     }
 }
 
-/// Gives every operation an id of its own and every response the description that the format requires.
+/// Gives every operation an id of its own and the refusals that all have in common, and every response the description
+/// that the format requires.
 struct Finish;
 
 impl Modify for Finish {
@@ -79,6 +83,7 @@ impl Modify for Finish {
             ] {
                 let Some(operation) = operation else { continue };
                 operation.operation_id = Some(operation_id(method, path));
+                operation.responses.responses.insert("default".to_owned(), RefOr::T(any_refusal()));
                 for (status, response) in &mut operation.responses.responses {
                     if let RefOr::T(response) = response {
                         response.description = reason(status);
@@ -89,6 +94,13 @@ impl Modify for Finish {
     }
 }
 
+/// What every operation may be refused with besides: by the shared layer (403, 405, 413), on a defect (500), while
+/// something is out of reach (503).
+fn any_refusal() -> Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Failure::name()))).build();
+    ResponseBuilder::new().content("application/json", content).build()
+}
+
 /// `get /v1/apps/{app}/addons` becomes `get_v1_apps_app_addons`.
 fn operation_id(method: &str, path: &str) -> String {
     let words = path.split('/').map(|word| word.trim_matches(['{', '}'])).filter(|word| !word.is_empty());
@@ -97,7 +109,7 @@ fn operation_id(method: &str, path: &str) -> String {
 
 fn reason(status: &str) -> String {
     let status = status.parse().ok().and_then(|status: u16| StatusCode::from_u16(status).ok());
-    status.and_then(|status| status.canonical_reason()).unwrap_or("Answer").to_owned()
+    status.and_then(|status| status.canonical_reason()).unwrap_or("Any other refusal").to_owned()
 }
 
 /// The document.
