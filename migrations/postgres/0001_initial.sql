@@ -253,7 +253,8 @@ CREATE TABLE jobs (
     started_at TIMESTAMPTZ,
     updated_at TIMESTAMPTZ NOT NULL,
     finished_at TIMESTAMPTZ,
-    estimated_end TIMESTAMPTZ
+    estimated_end TIMESTAMPTZ,
+    CHECK ((finished_at IS NULL) = (state IN ('queued', 'running')))
 );
 CREATE INDEX jobs_queued ON jobs (priority DESC, created_at, id) WHERE state = 'queued';
 CREATE INDEX jobs_running ON jobs (lease_until) WHERE state = 'running';
@@ -261,6 +262,10 @@ CREATE INDEX jobs_held ON jobs (held_by) WHERE held_by IS NOT NULL;
 CREATE INDEX jobs_newest ON jobs (created_at DESC, id DESC);
 CREATE INDEX jobs_of_repository ON jobs (repository_id, created_at DESC, id DESC);
 CREATE INDEX jobs_of_store ON jobs (store_id, created_at DESC, id DESC);
+-- Of live jobs alone, however long the history is.
+CREATE INDEX jobs_live ON jobs (created_at DESC, id DESC) WHERE finished_at IS NULL;
+CREATE INDEX jobs_live_of_repository ON jobs (repository_id, created_at DESC, id DESC) WHERE finished_at IS NULL;
+CREATE INDEX jobs_live_of_store ON jobs (store_id, created_at DESC, id DESC) WHERE finished_at IS NULL;
 CREATE INDEX jobs_of_backup ON jobs (backup_id, created_at DESC, id DESC);
 
 -- What live jobs need; rows go when a job ends.

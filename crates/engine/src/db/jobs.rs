@@ -50,7 +50,16 @@ impl Database {
         if filter.name.as_ref().is_some_and(|alias| !askable(&alias.name)) {
             return Ok(Vec::new());
         }
-        in_read!(self, tx => { tx.jobs(filter).await?.into_iter().map(JobRow::into_job).collect::<Sql<_>>()? })
+        in_read!(self, tx => {
+            let rows = match &filter.name {
+                Some(alias) => {
+                    let named = tx.job_named(alias).await?;
+                    tx.jobs(filter, named).await?
+                }
+                None => tx.jobs(filter, None).await?,
+            };
+            rows.into_iter().map(JobRow::into_job).collect::<Sql<_>>()?
+        })
     }
 
     pub async fn job(&self, id: JobId) -> Result<Option<Job>> {
@@ -168,7 +177,19 @@ impl Tx {
         Ok(standing.is_some())
     }
 
-    async fn jobs(&mut self, filter: &JobFilter) -> Sql<Vec<JobRow>> {
+    async fn job_named(&mut self, alias: &Alias) -> Sql<Option<Uuid>> {
+        let Alias { namespace, name } = alias;
+        Ok(sqlx::query_scalar(
+            "SELECT object_id FROM aliases WHERE namespace = $1 AND name = $2 AND object_kind = 'job'",
+        )
+        .bind(namespace)
+        .bind(name)
+        .fetch_optional(&mut *self.0)
+        .await?)
+    }
+
+    /// `named`: the job that has the filter's name as its own; else the name is that of a plan's task.
+    async fn jobs(&mut self, filter: &JobFilter, named: Option<Uuid>) -> Sql<Vec<JobRow>> {
         let JobFilter { repository, store, backup, kinds, states, started_from, name, limit, offset } = filter;
         let mut query = QueryBuilder::<Db>::new("SELECT * FROM jobs WHERE TRUE");
         if let Some(repository) = repository {
@@ -195,19 +216,22 @@ impl Tx {
                 words.push_bind(word(state)?);
             }
             query.push(")");
+            if !states.iter().any(|state| state.is_terminal()) {
+                // Said so that the indexes of live jobs are taken: the history may be long.
+                query.push(" AND finished_at IS NULL");
+            }
         }
         if let Some(from) = started_from {
             query.push(" AND COALESCE(started_at, created_at) >= ").push_bind(*from);
         }
-        if let Some(Alias { namespace, name }) = name {
-            query
-                .push(" AND (task = ")
-                .push_bind(name.clone())
-                .push(" OR id IN (SELECT object_id FROM aliases WHERE object_kind = 'job' AND namespace = ")
-                .push_bind(namespace.clone())
-                .push(" AND name = ")
-                .push_bind(name.clone())
-                .push("))");
+        match (named, name) {
+            (Some(id), _) => {
+                query.push(" AND id = ").push_bind(id);
+            }
+            (None, Some(Alias { namespace: _, name })) => {
+                query.push(" AND task = ").push_bind(name.clone());
+            }
+            (None, None) => {}
         }
         query
             .push(" ORDER BY created_at DESC, id DESC LIMIT ")

@@ -170,7 +170,8 @@ impl Tx {
                    AND ($4 IS NULL OR $4 > (
                      SELECT count(*) FROM jobs r WHERE r.state = 'running' AND r.lease_owner = $1))
                    AND ($5 IS NULL OR q.store_id IS NULL OR $5 > (
-                     SELECT count(*) FROM jobs r WHERE r.state = 'running' AND r.store_id = q.store_id))
+                     SELECT count(*) FROM jobs r
+                     WHERE r.state = 'running' AND r.finished_at IS NULL AND r.store_id = q.store_id))
                    AND ($6 IS NULL OR NOT EXISTS (
                      SELECT 1 FROM job_scopes mine WHERE mine.job_id = q.id AND mine.resource = 'source' AND $6 <= (
                        SELECT count(*) FROM job_scopes theirs WHERE theirs.running AND theirs.resource = 'source'
