@@ -204,6 +204,8 @@ pub fn html_answer(text: &str) -> HttpResponse {
         .body(text.to_owned());
     // Pages carry the token in their forms.
     headers::keep_private(&mut response);
+    // Not `no-referrer`: under it a browser posts the page's own forms with `Origin: null`, which is refused as foreign.
+    response.headers_mut().insert(header::REFERRER_POLICY, header::HeaderValue::from_static("same-origin"));
     response
 }
 

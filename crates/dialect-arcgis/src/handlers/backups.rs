@@ -154,7 +154,7 @@ async fn created(exchange: &Exchange) -> Result<Reply> {
     };
     let alias = names::backup_alias(store.id, name);
     let description = mapping::description(fields.get("description"))?;
-    let keep_until = mapping::retention_date(fields.get("retentionDate"))?;
+    let keep_until = mapping::retention_date(fields.text("retentionDate"))?;
     if exchange.engine.resolve(names::BACKUP, &alias).await?.is_some() {
         return repeated(exchange, &store, &alias, &passcode).await;
     }

@@ -26,7 +26,7 @@ pub fn frame(frame: &Frame<'_>, content: &Markup) -> String {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="referrer" content="no-referrer";
+                meta name="referrer" content="same-origin";
                 @if let Some(seconds) = reload { meta http-equiv="refresh" content=(seconds); }
                 title { (title) " · Enterprise Administrator API Directory" }
                 style { (maud::PreEscaped(STYLE)) }
