@@ -56,7 +56,10 @@ impl Database {
                 let state: JobState = from_word(state)?;
                 match state {
                     JobState::Queued => tx.requeue(job).await?,
-                    _ => tx.settle(job, state, Some(&failure.sentence), now).await?,
+                    _ => {
+                        tx.settle(job, state, Some(&failure.sentence), now).await?;
+                        tx.close_steps(job, now).await?;
+                    }
                 }
                 taken.push(TakenBack { job, kind: from_word(kind)?, attempt: small(attempt), state });
             }
@@ -75,6 +78,7 @@ impl Database {
             let mut failed = Vec::new();
             for id in tx.fail_held_by(node, &failure, now).await? {
                 tx.settle(JobId(id), JobState::Failed, Some(&failure.sentence), now).await?;
+                tx.close_steps(JobId(id), now).await?;
                 failed.push(JobId(id));
             }
             failed
@@ -153,6 +157,22 @@ impl Tx {
         .bind(now)
         .execute(&mut *self.0)
         .await?;
+        Ok(())
+    }
+
+    /// The steps of a run that ended without saying so: what was under way failed.
+    async fn close_steps(&mut self, job: JobId, now: DateTime<Utc>) -> Sql<()> {
+        let Some(row) = self.job(job).await? else { return Ok(()) };
+        let mut steps = row.into_job()?.steps;
+        for step in steps.iter_mut().filter(|step| step.state == StepState::Running) {
+            step.state = StepState::Failed;
+            step.finished_at = Some(now);
+        }
+        sqlx::query("UPDATE jobs SET steps = $2 WHERE id = $1")
+            .bind(job.0)
+            .bind(json(&steps)?)
+            .execute(&mut *self.0)
+            .await?;
         Ok(())
     }
 

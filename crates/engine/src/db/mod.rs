@@ -5,6 +5,7 @@
 //!
 //! Any method can fail with `DatabaseUnavailable`; where a name is taken, `AlreadyExists` of the noun.
 
+mod backup_rows;
 mod backups;
 mod connect;
 mod endings;

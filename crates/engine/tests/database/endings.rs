@@ -219,12 +219,24 @@ async fn jobs_whose_passcode_is_gone_end_failed(place: Place) {
     for request in &requests {
         db.enqueue(request).await.unwrap();
     }
-    claim(db, NODE, 3).await.unwrap();
+    let run = claim(db, NODE, 3).await.unwrap().run;
+    let step = |name: &str, state: StepState, finished_at| Step {
+        name: name.into(),
+        source: None,
+        state,
+        started_at: Some(at(3)),
+        finished_at,
+    };
+    let (done, under_way) =
+        (step("validate", StepState::Succeeded, Some(at(4))), step("capture", StepState::Running, None));
+    db.write_steps(run, &[done.clone(), under_way], at(4)).await.unwrap().held().unwrap();
     let mut failed = db.fail_held_by(NODE, at(5)).await.unwrap();
     failed.sort();
     assert_eq!(failed, [requests[0].job.job.id, requests[1].job.job.id]);
     let job = db.job(failed[0]).await.unwrap().unwrap();
     assert_eq!(job.failure.unwrap().sentence, "The passcode is not kept; send the request again.");
+    let steps = db.job(run.job).await.unwrap().unwrap().steps;
+    assert_eq!(steps, [done, step("capture", StepState::Failed, Some(at(5)))]);
     assert_eq!(db.backup(requests[1].backup.as_ref().unwrap().id).await.unwrap().unwrap().state, BackupState::Failed);
     assert_eq!(db.job(requests[2].job.job.id).await.unwrap().unwrap().state, JobState::Queued);
     assert_eq!(db.fail_held_by(NODE, at(6)).await.unwrap(), []);
