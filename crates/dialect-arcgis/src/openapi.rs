@@ -1,6 +1,9 @@
 //! The OpenAPI document, generated from handlers and types.
 
-use utoipa::OpenApi;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
+};
 
 use crate::handlers::{backups, jobs, recovery, root, stores, token};
 
@@ -26,9 +29,24 @@ use crate::handlers::{backups, jobs, recovery, root, stores, token};
         backups::delete,
         jobs::list,
         jobs::get
-    )
+    ),
+    security(("token" = []), ("bearer" = []), ("basic" = [])),
+    modifiers(&Credentials)
 )]
 pub struct Document;
+
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_with(Default::default);
+        let token = ApiKeyValue::with_description("token", "Also as a field of a form");
+        components.add_security_scheme("token", SecurityScheme::ApiKey(ApiKey::Query(token)));
+        for (name, scheme) in [("bearer", HttpAuthScheme::Bearer), ("basic", HttpAuthScheme::Basic)] {
+            components.add_security_scheme(name, SecurityScheme::Http(Http::new(scheme)));
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -59,6 +59,7 @@ impl Dialect for Dbaas {
     fn configure(&self, config: &mut ServiceConfig) {
         config.app_data(Data::new(self.options.clone()));
         trivault_http::register(config, routes::table());
+        routes::register_the_rest(config);
     }
 
     fn canonical_path(&self, raw_path: &str) -> Option<String> {

@@ -5,7 +5,7 @@ use utoipa::{
     Modify, OpenApi, ToSchema,
     openapi::{
         ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder,
-        security::{Http, HttpAuthScheme, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
     },
 };
 
@@ -61,8 +61,10 @@ impl Modify for Credentials {
         components
             .add_security_scheme("api_token", scheme(HttpAuthScheme::Basic, "Any user; the password is an API token"));
         components.add_security_scheme("password", scheme(HttpAuthScheme::Basic, "A user's name and password"));
-        components
-            .add_security_scheme("bearer", scheme(HttpAuthScheme::Bearer, "Main bearer, addon token or API token"));
+        components.add_security_scheme("bearer", scheme(HttpAuthScheme::Bearer, "Main bearer or API token"));
+        components.add_security_scheme("addon_token", scheme(HttpAuthScheme::Bearer, "Good for its one database"));
+        let in_link = ApiKeyValue::with_description("token", "Part of a download link, and good for that link only");
+        components.add_security_scheme("download_token", SecurityScheme::ApiKey(ApiKey::Query(in_link)));
     }
 }
 

@@ -1,9 +1,12 @@
 //! Path and method to handler.
 
-use actix_web::{http::Method, web::route};
+use actix_web::{
+    http::Method,
+    web::{ServiceConfig, resource, route},
+};
 use trivault_http::Route;
 
-use crate::handlers::{addons, apps, backups, databases, downloads, regions, tokens, users};
+use crate::handlers::{addons, apps, backups, databases, downloads, nothing, regions, tokens, users};
 
 /// What this dialect owns. `/dapi` stands for `/api` in some lines of the documentation; databases, backups and what lies
 /// beside them are named one by one, because `/api/v1` belongs to another dialect.
@@ -48,11 +51,21 @@ pub fn table() -> Vec<Route> {
     ]
 }
 
+/// Every other path below the prefixes. To be registered after the [`table`].
+pub fn register_the_rest(config: &mut ServiceConfig) {
+    for prefix in PREFIXES {
+        for pattern in [prefix.to_owned(), format!("{prefix}/{{rest:.*}}")] {
+            config.service(resource(pattern).route(route().to(nothing)));
+        }
+    }
+}
+
 /// `/dapi/...` is `/api/...`, and a trailing slash means nothing.
 pub fn canonical_path(raw_path: &str) -> Option<String> {
     let trimmed = raw_path.trim_end_matches('/');
-    let canonical = match trimmed.strip_prefix("/dapi") {
-        Some(rest) if rest.starts_with('/') => format!("/api{rest}"),
+    let canonical = match trimmed.strip_prefix("/dapi").map(|rest| format!("/api{rest}")) {
+        // Of what lies below `/api`, only what is this dialect's.
+        Some(path) if PREFIXES.iter().any(|prefix| path == *prefix || path.starts_with(&format!("{prefix}/"))) => path,
         Some(_) | None => trimmed.to_owned(),
     };
     (canonical != raw_path && !canonical.is_empty()).then_some(canonical)
@@ -71,6 +84,8 @@ mod tests {
             ("/api/databases/x", None),
             ("/v1/apps//", Some("/v1/apps")),
             ("/dapi", None),
+            ("/dapi/v1/plan", None),
+            ("/dapi/nothing/", Some("/dapi/nothing")),
             ("/dapix/y", None),
         ] {
             assert_eq!(canonical_path(raw).as_deref(), canonical, "{raw}");

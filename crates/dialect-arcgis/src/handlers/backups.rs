@@ -6,8 +6,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value;
 use trivault_engine::{
     Alias, Backup, BackupFilter, BackupId, BackupState, Engine, ErrorCode, JobFilter, JobKind, JobState, NewRepository,
-    ObjectKind, ObjectRef, RestoreInto, RestoreItem, SecretText, SourceSelection, StartBackup, StartRestore, Store,
-    Trigger,
+    ObjectKind, ObjectRef, RestoreInto, RestoreItem, Role, SecretText, SourceSelection, StartBackup, StartRestore,
+    Store, Trigger,
 };
 use trivault_http::RawBody;
 
@@ -108,6 +108,7 @@ async fn one(exchange: &Exchange) -> Result<Reply> {
 
 /// Begins a backup of all sources under a passcode.
 #[utoipa::path(post, path = "/{context}/admin/system/disasterrecovery/stores/{storeName}/backups/create", tag = "backups",
+    security(("token" = ["operator"]), ("bearer" = ["operator"]), ("basic" = ["operator"])),
     params(("context" = String, Path), ("storeName" = String, Path)),
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, body = SubmittedAnswer, content_type = "application/json"), (status = 403, description = "A page of another site made a browser send the request.", body = ErrorEnvelope, content_type = "application/json")))]
@@ -136,6 +137,7 @@ async fn created(exchange: &Exchange) -> Result<Reply> {
     if let Some(form) = exchange.require_post_or_form(create_form)? {
         return Ok(form);
     }
+    exchange.caller().require(Role::Operator)?;
     let fields = &exchange.fields;
     let name = mapping::backup_name(fields.required("name")?)?;
     let passcode = SecretText::new(mapping::passcode(fields.get("passcode"))?);
@@ -204,6 +206,7 @@ async fn repeated(exchange: &Exchange, store: &Store, alias: &str, passcode: &Se
 
 /// Replaces the live data by a backup's. The passcode is checked before anything is begun.
 #[utoipa::path(post, path = "/{context}/admin/system/disasterrecovery/stores/{storeName}/backups/{backupName}/restore", tag = "backups",
+    security(("token" = ["operator"]), ("bearer" = ["operator"]), ("basic" = ["operator"])),
     params(("context" = String, Path), ("storeName" = String, Path), ("backupName" = String, Path)),
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, body = RestoreAnswer, content_type = "application/json"), (status = 403, description = "A page of another site made a browser send the request.", body = ErrorEnvelope, content_type = "application/json")))]
@@ -232,6 +235,7 @@ async fn restored(exchange: &Exchange) -> Result<Reply> {
     if let Some(form) = exchange.require_post_or_form(restore_form)? {
         return Ok(form);
     }
+    exchange.caller().require(Role::Operator)?;
     let passcode = SecretText::new(exchange.fields.required("passcode")?);
     if backup.state != BackupState::Succeeded {
         return Err(Refused::new(409, format!("The backup '{name}' is not completed and cannot be restored.")));
@@ -269,6 +273,7 @@ async fn restored(exchange: &Exchange) -> Result<Reply> {
 
 /// Deletes a backup; no passcode is needed.
 #[utoipa::path(post, path = "/{context}/admin/system/disasterrecovery/stores/{storeName}/backups/{backupName}/delete", tag = "backups",
+    security(("token" = ["operator"]), ("bearer" = ["operator"]), ("basic" = ["operator"])),
     params(("context" = String, Path), ("storeName" = String, Path), ("backupName" = String, Path)),
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, body = DeletedAnswer, content_type = "application/json"), (status = 403, description = "A page of another site made a browser send the request.", body = ErrorEnvelope, content_type = "application/json")))]
@@ -297,6 +302,7 @@ async fn deleted(exchange: &Exchange) -> Result<Reply> {
     if let Some(form) = exchange.require_post_or_form(delete_form)? {
         return Ok(form);
     }
+    exchange.caller().require(Role::Operator)?;
     let is_async = exchange.fields.boolean("async", false)?;
     let caller = exchange.caller();
     let job = exchange.engine.delete_backup(&caller, backup.id, vec![operation(exchange)]).await?;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Makes a token. Credentials belong into the body; a GET is refused in the body.
-#[utoipa::path(post, path = "/{context}/sharing/rest/generateToken", tag = "token", params(("context" = String, Path)),
+#[utoipa::path(post, path = "/{context}/sharing/rest/generateToken", tag = "token", security(()), params(("context" = String, Path)),
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, body = TokenAnswer, content_type = "application/json"), (status = 403, description = "A page of another site made a browser send the request.", body = ErrorEnvelope, content_type = "application/json")))]
 pub async fn generate(request: HttpRequest, body: RawBody, engine: web::Data<Engine>) -> HttpResponse {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Backs the repository's buckets up now.
-#[utoipa::path(post, path = "/api/v1/cluster/self/repository/active/{id}/backup", operation_id = "start_backup", tag = "tasks", security(("basic" = [])),
+#[utoipa::path(post, path = "/api/v1/cluster/self/repository/active/{id}/backup", operation_id = "start_backup", tag = "tasks", security(("basic" = ["operator"])),
     request_body = Option<BackupRequest>, params(("id" = String, Path, description = "The repository's id")), responses(
     (status = 200, description = "The task waits or runs", body = TaskName),
     (status = 400, description = "The request is not valid", body = ErrorBody),

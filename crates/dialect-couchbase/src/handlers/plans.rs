@@ -37,7 +37,7 @@ pub async fn get(call: Call) -> Result<Json<Plan>> {
 }
 
 /// Creates a plan. Plans that exist stay as they are.
-#[utoipa::path(post, path = "/api/v1/plan/{name}", operation_id = "create_plan", tag = "plans", security(("basic" = [])), request_body = PlanRequest,
+#[utoipa::path(post, path = "/api/v1/plan/{name}", operation_id = "create_plan", tag = "plans", security(("basic" = ["operator"])), request_body = PlanRequest,
     params(("name" = String, Path, description = "The plan's name")), responses(
     (status = 200, description = "Created; no body"),
     (status = 400, description = "The plan is not valid, or its name is taken", body = ErrorBody),

@@ -46,7 +46,7 @@ pub async fn get(call: Call) -> Result<Json<Repository>> {
 }
 
 /// Creates an active repository; its plan's tasks are scheduled at once.
-#[utoipa::path(post, path = "/api/v1/cluster/self/repository/active/{id}", operation_id = "create_repository", tag = "repositories", security(("basic" = [])),
+#[utoipa::path(post, path = "/api/v1/cluster/self/repository/active/{id}", operation_id = "create_repository", tag = "repositories", security(("basic" = ["operator"])),
     request_body = RepositoryRequest, params(("id" = String, Path, description = "The new repository's id")), responses(
     (status = 200, description = "Created; no body"),
     (status = 400, description = "The request is not valid, or the id is taken", body = ErrorBody),
@@ -82,7 +82,7 @@ fn not_created(error: Error) -> ApiError {
 }
 
 /// Stops what is scheduled; what runs goes on.
-#[utoipa::path(post, path = "/api/v1/cluster/self/repository/active/{id}/pause", operation_id = "pause_repository", tag = "repositories", security(("basic" = [])),
+#[utoipa::path(post, path = "/api/v1/cluster/self/repository/active/{id}/pause", operation_id = "pause_repository", tag = "repositories", security(("basic" = ["operator"])),
     params(("id" = String, Path, description = "The repository's id")), responses(
     (status = 200, description = "Paused, or was already; no body"),
     (status = 401, description = "No or wrong credentials; no body"),
@@ -96,7 +96,7 @@ pub async fn pause(call: Call) -> Result<HttpResponse> {
 }
 
 /// Goes on with what is scheduled.
-#[utoipa::path(post, path = "/api/v1/cluster/self/repository/active/{id}/resume", operation_id = "resume_repository", tag = "repositories", security(("basic" = [])),
+#[utoipa::path(post, path = "/api/v1/cluster/self/repository/active/{id}/resume", operation_id = "resume_repository", tag = "repositories", security(("basic" = ["operator"])),
     params(("id" = String, Path, description = "The repository's id")), responses(
     (status = 200, description = "Resumed, or was not paused; no body"),
     (status = 401, description = "No or wrong credentials; no body"),
@@ -122,7 +122,7 @@ fn failed(error: Error) -> ApiError {
 }
 
 /// An active repository is never deleted: it is archived first.
-#[utoipa::path(delete, path = "/api/v1/cluster/self/repository/active/{id}", operation_id = "delete_active_repository", tag = "repositories", security(("basic" = [])),
+#[utoipa::path(delete, path = "/api/v1/cluster/self/repository/active/{id}", operation_id = "delete_active_repository", tag = "repositories", security(("basic" = ["operator"])),
     params(("id" = String, Path, description = "The repository's id")), responses(
     (status = 400, description = "Always", body = ErrorBody),
     (status = 401, description = "No or wrong credentials; no body"),

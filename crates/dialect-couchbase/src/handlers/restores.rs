@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Restores a range of backups into this gateway's buckets. Nothing is ever deleted.
-#[utoipa::path(post, path = "/api/v1/cluster/self/repository/{state}/{id}/restore", operation_id = "start_restore", tag = "tasks", security(("basic" = [])),
+#[utoipa::path(post, path = "/api/v1/cluster/self/repository/{state}/{id}/restore", operation_id = "start_restore", tag = "tasks", security(("basic" = ["operator"])),
     request_body = RestoreRequest, params(
         ("state" = String, Path, description = "`active`, `archived` or `imported`"),
         ("id" = String, Path, description = "The repository's id"),

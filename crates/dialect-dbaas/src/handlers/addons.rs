@@ -40,7 +40,7 @@ pub async fn show(
 }
 
 /// Makes a token that is good for this addon's database, for one hour.
-#[utoipa::path(post, path = "/v1/apps/{app}/addons/{addon}/token", tag = "platform", security(("bearer" = [])),
+#[utoipa::path(post, path = "/v1/apps/{app}/addons/{addon}/token", tag = "platform", security(("bearer" = ["reader"])),
     params(("app" = String, Path), ("addon" = String, Path)),
     responses((status = 200, body = AddonTokenAnswer), (status = 400, body = Failure), (status = 401, body = Failure),
     (status = 404, body = Missing)))]

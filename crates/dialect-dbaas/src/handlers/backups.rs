@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// All backups of a database, newest first. Those made under a passcode, which cannot be downloaded here, only if asked for.
-#[utoipa::path(get, path = "/api/databases/{db}/backups", tag = "backups", security(("bearer" = [])),
+#[utoipa::path(get, path = "/api/databases/{db}/backups", tag = "backups", security(("bearer" = []), ("addon_token" = [])),
     params(("db" = String, Path), ("protected" = Option<bool>, Query, description = "List protected backups too")),
     responses((status = 200, body = BackupList), (status = 401, body = Failure), (status = 404, body = Missing)))]
 pub async fn list(request: HttpRequest, call: Call, db: Path<String>) -> Result<HttpResponse> {
@@ -48,12 +48,13 @@ async fn rows(call: &Call, database: &Database, backups: &[trivault_engine::Back
 }
 
 /// Enqueues a backup of the database. Whatever JSON is sent is ignored.
-#[utoipa::path(post, path = "/api/databases/{db}/backups", tag = "backups", security(("bearer" = [])),
+#[utoipa::path(post, path = "/api/databases/{db}/backups", tag = "backups", security(("bearer" = ["operator"]), ("addon_token" = ["operator"])),
     params(("db" = String, Path)),
     responses((status = 201, body = BackupAnswer), (status = 400, body = Failure), (status = 401, body = Failure),
     (status = 402, body = PaymentRequired), (status = 404, body = Missing), (status = 422, body = Unprocessable)))]
 pub async fn create(call: Call, db: Path<String>, body: RawBody) -> Result<HttpResponse> {
     let database = lookup::database(&call, &db).await?;
+    call.caller.require(Role::Operator)?;
     ignore(&body)?;
     let repository = repositories::ensure(&call, &database).await?;
     let wanted = StartBackup {
@@ -76,7 +77,7 @@ pub async fn create(call: Call, db: Path<String>, body: RawBody) -> Result<HttpR
 }
 
 /// One backup of a database.
-#[utoipa::path(get, path = "/api/databases/{db}/backups/{id}", tag = "backups", security(("bearer" = [])),
+#[utoipa::path(get, path = "/api/databases/{db}/backups/{id}", tag = "backups", security(("bearer" = []), ("addon_token" = [])),
     params(("db" = String, Path), ("id" = String, Path)),
     responses((status = 200, body = BackupAnswer), (status = 401, body = Failure), (status = 404, body = Missing)))]
 pub async fn show(call: Call, path: Path<(String, String)>) -> Result<HttpResponse> {
@@ -86,7 +87,7 @@ pub async fn show(call: Call, path: Path<(String, String)>) -> Result<HttpRespon
 }
 
 /// One backup, of whichever database the credential may see. Clients poll this while a backup runs.
-#[utoipa::path(get, path = "/api/backups/{id}", tag = "backups", security(("bearer" = [])), params(("id" = String, Path)),
+#[utoipa::path(get, path = "/api/backups/{id}", tag = "backups", security(("bearer" = []), ("addon_token" = [])), params(("id" = String, Path)),
     responses((status = 200, body = BackupAnswer), (status = 401, body = Failure), (status = 404, body = Missing)))]
 pub async fn show_flat(call: Call, id: Path<String>) -> Result<HttpResponse> {
     let found = lookup::backup(&call, &id).await?;
@@ -101,7 +102,7 @@ fn render(found: FoundBackup, database: &Database) -> Result<HttpResponse> {
 }
 
 /// A link to the backup's archive, good for one hour.
-#[utoipa::path(get, path = "/api/databases/{db}/backups/{id}/archive", tag = "backups", security(("bearer" = [])),
+#[utoipa::path(get, path = "/api/databases/{db}/backups/{id}/archive", tag = "backups", security(("bearer" = ["operator"]), ("addon_token" = ["operator"])),
     params(("db" = String, Path), ("id" = String, Path)),
     responses((status = 200, body = Archive), (status = 401, body = Failure), (status = 403, body = Failure),
     (status = 404, body = Missing), (status = 422, body = Unprocessable)))]

@@ -1,7 +1,7 @@
 //! A database and its settings.
 
 use actix_web::{HttpResponse, web::Path};
-use trivault_engine::{BackupFilter, BackupState};
+use trivault_engine::{BackupFilter, BackupState, Role};
 use trivault_http::RawBody;
 
 use super::{object, ok};
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A database with its settings.
-#[utoipa::path(get, path = "/api/databases/{db}", tag = "databases", security(("bearer" = [])),
+#[utoipa::path(get, path = "/api/databases/{db}", tag = "databases", security(("bearer" = []), ("addon_token" = [])),
     params(("db" = String, Path, description = "Addon id, database id, resource id, or the source's name")),
     responses((status = 200, body = DatabaseAnswer), (status = 401, body = Failure), (status = 404, body = Missing)))]
 pub async fn show(call: Call, db: Path<String>) -> Result<HttpResponse> {
@@ -25,12 +25,13 @@ pub async fn show(call: Call, db: Path<String>) -> Result<HttpResponse> {
 }
 
 /// Changes periodic backups and the maintenance window; what is absent stays as it is.
-#[utoipa::path(method(patch, put), path = "/api/databases/{db}", tag = "databases", security(("bearer" = [])),
+#[utoipa::path(method(patch, put), path = "/api/databases/{db}", tag = "databases", security(("bearer" = ["operator"]), ("addon_token" = ["operator"])),
     params(("db" = String, Path)), request_body = DatabaseChangeBody, responses(
     (status = 200, body = DatabaseAnswer), (status = 400, body = Failure), (status = 401, body = Failure),
     (status = 404, body = Missing), (status = 422, body = Unprocessable)))]
 pub async fn change(call: Call, db: Path<String>, body: RawBody) -> Result<HttpResponse> {
     let database = lookup::database(&call, &db).await?;
+    call.caller.require(Role::Operator)?;
     let change = DatabaseChange::parse(&object(&body)?)?;
     let settings = settings::change(&call, &database, &change).await?;
     render(&call, &database, &settings).await

@@ -44,6 +44,7 @@ impl Claims {
 
 /// The archive itself. Ranges, HEAD and entity tags work, so that an interrupted download goes on where it stopped.
 #[utoipa::path(method(get, head), path = "/api/databases/{db}/backups/{id}/download", tag = "backups",
+    security(("download_token" = [])),
     params(("db" = String, Path), ("id" = String, Path), ("token" = String, Query)),
     responses((status = 200, content_type = "application/gzip"), (status = 206, content_type = "application/gzip"),
     (status = 304), (status = 401, body = Failure), (status = 404, body = Missing), (status = 416),

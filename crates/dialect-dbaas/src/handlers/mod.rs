@@ -12,9 +12,17 @@ pub mod users;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use trivault_http::{RawBody, headers::keep_private};
+use trivault_http::{RawBody, Refusal, headers::keep_private};
 
-use crate::errors::{ApiError, Result, json};
+use crate::{
+    auth::Call,
+    errors::{ApiError, Result, json},
+};
+
+/// A path that is not served. Who asks is asked first: without a good credential nobody learns what there is.
+pub async fn nothing(_: Call) -> Result<HttpResponse> {
+    Err(ApiError::from(&Refusal::NotFound))
+}
 
 /// 200
 fn ok(body: &impl Serialize) -> HttpResponse {

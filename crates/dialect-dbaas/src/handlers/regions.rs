@@ -7,7 +7,7 @@ use super::ok;
 use crate::{mapping, options::Options, types::RegionList};
 
 /// Where clients find the platform and database APIs. Asked before log-in too, so it needs no credential.
-#[utoipa::path(get, path = "/v1/regions", tag = "authentication", responses((status = 200, body = RegionList)))]
+#[utoipa::path(get, path = "/v1/regions", tag = "authentication", security(()), responses((status = 200, body = RegionList)))]
 pub async fn list(request: HttpRequest, options: Data<Options>) -> HttpResponse {
     let base = BaseUrl::of(&request);
     ok(&mapping::regions(options.regions(), base.as_str()))

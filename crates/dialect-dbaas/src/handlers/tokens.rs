@@ -21,7 +21,7 @@ use crate::{
 const LONGEST_NAME: usize = 128;
 
 /// Exchanges an API token for a bearer that is good for one hour.
-#[utoipa::path(post, path = "/v1/tokens/exchange", tag = "authentication", security(("api_token" = [])), responses(
+#[utoipa::path(post, path = "/v1/tokens/exchange", tag = "authentication", security(("api_token" = ["reader"])), responses(
     (status = 200, body = ExchangedToken), (status = 400, body = Failure), (status = 401, body = Failure)))]
 pub async fn exchange(request: HttpRequest, engine: Data<Engine>, body: RawBody) -> Result<HttpResponse> {
     let principal = api_token(&request, &engine).await?;
@@ -46,7 +46,7 @@ pub async fn list(MainCall(call): MainCall) -> Result<HttpResponse> {
 }
 
 /// Makes an API token. Its secret is shown in this answer only.
-#[utoipa::path(post, path = "/v1/tokens", tag = "authentication", security(("bearer" = []), ("password" = [])),
+#[utoipa::path(post, path = "/v1/tokens", tag = "authentication", security(("bearer" = ["reader"]), ("password" = ["reader"]), ("api_token" = ["reader"])),
     request_body = Object, responses(
     (status = 201, body = NewTokenAnswer), (status = 400, body = Failure), (status = 401, body = Failure),
     (status = 422, body = Unprocessable), (status = 429, body = Failure)))]
@@ -56,7 +56,7 @@ pub async fn create(LogInCall(call): LogInCall, body: RawBody) -> Result<HttpRes
 }
 
 /// Gives an API token a new secret; the old one, and every bearer made with it, is good no longer.
-#[utoipa::path(method(patch, put), path = "/v1/tokens/{id}/renew", tag = "authentication", security(("bearer" = [])),
+#[utoipa::path(method(patch, put), path = "/v1/tokens/{id}/renew", tag = "authentication", security(("bearer" = ["reader"])),
     params(("id" = String, Path)), responses(
     (status = 200, body = NewTokenAnswer), (status = 401, body = Failure), (status = 404, body = Missing)))]
 pub async fn renew(MainCall(call): MainCall, id: Path<String>) -> Result<HttpResponse> {
@@ -67,7 +67,7 @@ pub async fn renew(MainCall(call): MainCall, id: Path<String>) -> Result<HttpRes
 }
 
 /// Revokes an API token and every bearer made with it.
-#[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "authentication", security(("bearer" = [])),
+#[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "authentication", security(("bearer" = ["reader"])),
     params(("id" = String, Path)), responses(
     (status = 204), (status = 401, body = Failure), (status = 404, body = Missing)))]
 pub async fn delete(MainCall(call): MainCall, id: Path<String>) -> Result<HttpResponse> {
