@@ -47,6 +47,7 @@ impl Scene {
             location: location.to_str().unwrap().into(),
             options: serde_json::Map::new(),
             never_capture: Vec::new(),
+            secret: None,
         };
         let source = NewSource { name: name.into(), config, managed: false };
         let source = engine.create_source(admin, source).await.unwrap().id;

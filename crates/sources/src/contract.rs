@@ -315,6 +315,8 @@ pub enum RestoreTarget {
     InPlace,
     /// A place that must not exist yet, or be an empty directory.
     NewPath(PathBuf),
+    /// A database that must not exist yet, on the server of the configured source.
+    NewDatabase(String),
 }
 
 /// What happens to things that exist at the target (DESIGN section 2b).
@@ -338,12 +340,24 @@ pub struct Selection {
     /// Regular expressions, unanchored.
     pub keys: Option<String>,
     pub values: Option<String>,
+    /// Only rows whose key lies in this range; the selection must then name exactly one collection.
+    #[serde(default)]
+    pub key_range: Option<KeyRange>,
+}
+
+/// A range of keys as texts of the key's type. Of a key of several columns, the first counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRange {
+    /// First key wanted; without, from the first one.
+    pub from: Option<String>,
+    /// First key not wanted any more; without, to the last one.
+    pub before: Option<String>,
 }
 
 impl Selection {
     pub fn is_everything(&self) -> bool {
-        let Self { include, exclude, keys, values } = self;
-        include.is_empty() && exclude.is_empty() && keys.is_none() && values.is_none()
+        let Self { include, exclude, keys, values, key_range } = self;
+        include.is_empty() && exclude.is_empty() && keys.is_none() && values.is_none() && key_range.is_none()
     }
 }
 
@@ -374,7 +388,7 @@ pub struct PartRestorePlan {
 pub struct RestoreOutcome {
     pub bytes_written: u64,
     pub items: u64,
-    /// Where what was replaced is kept, if anything was.
+    /// Where what was replaced is kept, if anything was: paths, or names of databases on the target's server.
     pub kept_aside: Vec<PathBuf>,
 }
 
@@ -429,4 +443,27 @@ pub struct SourceConfig {
     /// Directories that are never captured, found by device and inode: our own data directory and stores.
     #[serde(default)]
     pub never_capture: Vec<PathBuf>,
+    /// The password of a server's account. Never written with the configuration: the catalogue keeps it sealed.
+    #[serde(skip)]
+    pub secret: Option<Secret>,
+}
+
+/// A password on its way to a driver. `Debug` prints nothing of it, and it is wiped after use.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(zeroize::Zeroizing<String>);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(zeroize::Zeroizing::new(text.into()))
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Secret(..)")
+    }
 }

@@ -55,6 +55,16 @@ impl SourceError {
         self
     }
 
+    pub(crate) fn no_key_ranges(what: &str) -> Self {
+        Self::new(ErrorKind::Unsupported, format!("A range of keys cannot be restored of {what}."))
+            .hint("Choose by names, or by an expression over keys.")
+    }
+
+    /// A kind whose data are files was told to restore into a database of a server.
+    pub(crate) fn no_databases(what: &str) -> Self {
+        Self::new(ErrorKind::Unsupported, format!("{what} is restored to a path, not into a database of a server."))
+    }
+
     pub fn cancelled() -> Self {
         Self::new(ErrorKind::Cancelled, "The work was cancelled.")
     }

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod error;
 pub mod live_files;
 pub mod open;
+pub mod postgresql;
 pub mod sqlite;
 #[doc(hidden)]
 pub mod testing;

@@ -1,9 +1,9 @@
 //! From a configuration to a driver.
 
-use crate::{ErrorKind, Result, SourceConfig, SourceDriver, SourceError, directory, sqlite};
+use crate::{ErrorKind, Result, SourceConfig, SourceDriver, SourceError, directory, postgresql, sqlite};
 
 /// The kinds of source that this build knows, in the order in which a person should read them.
-pub const KINDS: [&str; 2] = [sqlite::KIND, directory::KIND];
+pub const KINDS: [&str; 3] = [postgresql::KIND, sqlite::KIND, directory::KIND];
 
 /// Binds a driver to a configured place. Nothing is touched: whether the place is there is for
 /// [`SourceDriver::probe`] to say.
@@ -13,6 +13,7 @@ pub const KINDS: [&str; 2] = [sqlite::KIND, directory::KIND];
 /// use.
 pub fn open(config: &SourceConfig) -> Result<Box<dyn SourceDriver>> {
     match config.kind.as_str() {
+        postgresql::KIND => Ok(Box::new(postgresql::PostgresqlSource::new(config)?)),
         sqlite::KIND => Ok(Box::new(sqlite::SqliteSource::new(config)?)),
         directory::KIND => Ok(Box::new(directory::DirectorySource::new(config)?)),
         unknown => {

@@ -302,6 +302,7 @@ fn configurations_that_no_driver_could_use_are_refused() {
         location: location.into(),
         options: serde_json::Map::new(),
         never_capture: Vec::new(),
+        secret: None,
     };
     assert!(validate(&config("sqlite", "/srv/app.db")).is_ok());
     for (kind, location, expected) in [

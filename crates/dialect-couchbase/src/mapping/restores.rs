@@ -163,6 +163,7 @@ fn select(request: &RestoreRequest, parts: &mut Vec<&Part>) -> Result<Selection,
         exclude: of(&exclude),
         keys: expression(&request.filter_keys),
         values: expression(&request.filter_values),
+        key_range: None,
     })
 }
 

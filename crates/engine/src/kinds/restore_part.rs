@@ -107,6 +107,7 @@ fn origin_config(origin: Option<Source>, part: &Part) -> SourceConfig {
         location: format!("/{}", part.source_name),
         options: serde_json::Map::new(),
         never_capture: Vec::new(),
+        secret: None,
     })
 }
 
@@ -234,6 +235,7 @@ fn place(driver: &dyn SourceDriver, item: &Resolved) -> String {
     match &item.target {
         RestoreTarget::InPlace => driver.location(),
         RestoreTarget::NewPath(path) => path.display().to_string(),
+        RestoreTarget::NewDatabase(name) => format!("the new database {name}"),
     }
 }
 

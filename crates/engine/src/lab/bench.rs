@@ -124,6 +124,7 @@ impl Bench {
                 location: path.to_str().unwrap().into(),
                 options: serde_json::Map::new(),
                 never_capture: vec![],
+                secret: None,
             },
             status: SourceStatus::Attached,
             managed: false,

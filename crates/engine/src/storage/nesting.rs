@@ -127,6 +127,7 @@ mod tests {
             location: path.to_str().unwrap().into(),
             options: serde_json::Map::new(),
             never_capture: vec![],
+            secret: None,
         };
         let (id, status) = (SourceId(Uuid::nil()), SourceStatus::Attached);
         Source { id, name: "photos".into(), config, status, managed: true, created_at: at, updated_at: at }

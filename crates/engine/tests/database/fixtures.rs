@@ -64,6 +64,7 @@ pub fn source(name: &str) -> Source {
             location: format!("/data/{name}"),
             options: serde_json::Map::new(),
             never_capture: vec!["/var/lib/trivault".into()],
+            secret: None,
         },
         status: SourceStatus::Attached,
         managed: false,

@@ -259,7 +259,7 @@ fn all_sources(configured: Vec<file::Source>, arguments: &[String], here: &Path)
             Ok(_) | Err(_) => return Err(format!("The options of the source {name} cannot be understood.")),
         };
         let location = source_argument::absolute(here, &path).to_string_lossy().into_owned();
-        let config = SourceConfig { kind, location, options, never_capture: Vec::new() };
+        let config = SourceConfig { kind, location, options, never_capture: Vec::new(), secret: None };
         sources.push(NewSource { name, config, managed: true });
     }
     for text in arguments {

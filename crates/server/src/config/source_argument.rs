@@ -35,6 +35,7 @@ pub fn parse(text: &str, working_directory: &Path) -> Result<NewSource, String> 
         location: location.to_string_lossy().into_owned(),
         options: serde_json::Map::new(),
         never_capture: Vec::new(),
+        secret: None,
     };
     Ok(NewSource { name, config, managed: false })
 }

@@ -58,7 +58,7 @@ impl DirectorySource {
     /// # Errors
     /// [`ErrorKind::Invalid`] for an empty location, an unknown option (with the nearest that exists) or a wrong value.
     pub fn new(config: &SourceConfig) -> Result<Self> {
-        let SourceConfig { kind: _, location, options, never_capture } = config;
+        let SourceConfig { kind: _, location, options, never_capture, secret: _ } = config;
         let root = std::path::absolute(location).map_err(|error| {
             SourceError::new(ErrorKind::Invalid, format!("`{location}` cannot be the path of a directory."))
                 .because(error)

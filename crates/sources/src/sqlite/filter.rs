@@ -28,7 +28,10 @@ impl Filter {
     /// # Errors
     /// [`ErrorKind::Invalid`] for a malformed expression, [`ErrorKind::Missing`] for a name that the backup lacks.
     pub(super) fn new(selection: &Selection, inventory: &Inventory) -> Result<Self> {
-        let Selection { include, exclude, keys, values } = selection;
+        let Selection { include, exclude, keys, values, key_range } = selection;
+        if key_range.is_some() {
+            return Err(SourceError::no_key_ranges("an SQLite database"));
+        }
         for name in include.iter().chain(exclude) {
             check_name(name, inventory)?;
         }

@@ -52,6 +52,7 @@ impl Database {
             location: self.path.to_str().unwrap().into(),
             options: serde_json::Map::new(),
             never_capture: Vec::new(),
+            secret: None,
         }
     }
 

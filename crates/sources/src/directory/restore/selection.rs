@@ -42,7 +42,10 @@ impl Chosen {
     /// [`ErrorKind::Invalid`] for an expression that is none; [`ErrorKind::Missing`] for an included name that the
     /// part does not have.
     pub fn parse(selection: &Selection, inventory: &Inventory, inventory_is_complete: bool) -> Result<Self> {
-        let Selection { include, exclude, keys, values } = selection;
+        let Selection { include, exclude, keys, values, key_range } = selection;
+        if key_range.is_some() {
+            return Err(SourceError::no_key_ranges("a directory"));
+        }
         let chosen = Self {
             include: include.iter().map(|name| Name::parse(name)).collect(),
             exclude: exclude.iter().map(|name| Name::parse(name)).collect(),
@@ -146,7 +149,8 @@ mod tests {
 
     fn chosen(include: &[&str], exclude: &[&str]) -> Result<Chosen> {
         let text = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let selection = Selection { include: text(include), exclude: text(exclude), keys: None, values: None };
+        let selection =
+            Selection { include: text(include), exclude: text(exclude), keys: None, values: None, key_range: None };
         Chosen::parse(&selection, &inventory(), true)
     }
 

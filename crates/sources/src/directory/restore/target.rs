@@ -42,6 +42,7 @@ pub(super) fn look(source: &DirectorySource, target: &RestoreTarget) -> Result<F
             }
             path.components().collect()
         }
+        RestoreTarget::NewDatabase(_) => return Err(SourceError::no_databases("A directory")),
     };
     let (status, empty) = match std::fs::symlink_metadata(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => (None, true),

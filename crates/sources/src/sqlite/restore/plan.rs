@@ -154,6 +154,7 @@ fn decide(live: &Path, part: &dyn PartReader, request: &PartRestoreRequest) -> R
     let target = match &request.target {
         RestoreTarget::InPlace => fs::canonicalize(live).unwrap_or_else(|_| live.to_path_buf()),
         RestoreTarget::NewPath(path) => path.clone(),
+        RestoreTarget::NewDatabase(_) => return Err(SourceError::no_databases("An SQLite database")),
     };
     if !target.is_absolute() || target.file_name().is_none() {
         return Err(SourceError::new(ErrorKind::Invalid, format!("{} is not a path for a file.", target.display()))
@@ -166,7 +167,7 @@ fn decide(live: &Path, part: &dyn PartReader, request: &PartRestoreRequest) -> R
     };
     let everything = request.selection.is_everything();
     let work = match (&request.target, &found) {
-        (RestoreTarget::NewPath(_), Some(_)) => {
+        (RestoreTarget::NewPath(_) | RestoreTarget::NewDatabase(_), Some(_)) => {
             return Err(refuse(
                 format!("{} exists already.", target.display()),
                 "Name a path that does not exist, or restore in place.",

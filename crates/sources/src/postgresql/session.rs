@@ -1,0 +1,191 @@
+//! One connection, driven from a thread of its own.
+//!
+//! Sources block, the driver of the wire does not: each session carries a small runtime of its own, so that a session lives
+//! where its thread lives and needs nothing of the caller.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, ValueRef as _,
+    postgres::{PgConnectOptions, PgRow},
+};
+use tokio::runtime::{Builder, Runtime};
+
+use super::{
+    errors,
+    settings::{Host, Settings},
+};
+use crate::{ErrorKind, Result, SourceError};
+
+/// How long a server may take to answer a connection.
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How often a long statement looks whether it is still wanted.
+const WATCH_INTERVAL: Duration = Duration::from_millis(200);
+/// Makes statements mean the same whatever the role, the database or the server is set to (sources.md 2c).
+const SETTINGS: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET row_security = off; \
+     SET extra_float_digits = 1; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; \
+     SET bytea_output = 'hex'; SET xmloption = 'content'; SET synchronize_seqscans = off; \
+     SELECT pg_catalog.set_config('search_path', '', false)";
+
+/// A row's values as texts; `None` is NULL.
+pub(super) type TextRow = Vec<Option<String>>;
+
+pub(super) struct Session {
+    runtime: Runtime,
+    connection: PgConnection,
+    server_version: u32,
+}
+
+impl Session {
+    /// Connects to the settings' database. `purpose` is what `pg_stat_activity` shows.
+    ///
+    /// # Errors
+    /// As the table in sources.md section 2a.
+    pub(super) fn open(settings: &Settings, purpose: &str) -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
+            SourceError::new(ErrorKind::Internal, "A connection's runtime cannot be started.").because(error)
+        })?;
+        let options = options(settings, purpose);
+        let connection = runtime
+            .block_on(async { tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options)).await })
+            .map_err(|_| errors::no_answer(settings))?
+            .map_err(|error| errors::connecting(settings, error))?;
+        let mut session = Self { runtime, connection, server_version: 0 };
+        session.execute(SETTINGS)?;
+        let version = session.text("SELECT current_setting('server_version_num')")?;
+        session.server_version = version.and_then(|version| version.parse().ok()).unwrap_or_default();
+        if session.server_version >= 170_000 {
+            session.execute("SET transaction_timeout = 0")?;
+        }
+        // The server's own encoding: nothing is converted on the way, so nothing can fail to be.
+        session
+            .execute("SELECT pg_catalog.set_config('client_encoding', current_setting('server_encoding'), false)")?;
+        Ok(session)
+    }
+
+    /// `server_version_num`: 150018 is 15.18.
+    pub(super) fn server_version(&self) -> u32 {
+        self.server_version
+    }
+
+    /// One or more statements without rows that matter.
+    pub(super) fn execute(&mut self, sql: &str) -> Result<()> {
+        let Self { runtime, connection, .. } = self;
+        let done = runtime.block_on(connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))));
+        done.map(drop).map_err(errors::statement)
+    }
+
+    /// All rows of a statement, as texts.
+    pub(super) fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>> {
+        let Self { runtime, connection, .. } = self;
+        let rows = runtime.block_on(connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))));
+        rows.map_err(errors::statement)?.iter().map(texts).collect()
+    }
+
+    /// The first column of the first row.
+    pub(super) fn text(&mut self, sql: &str) -> Result<Option<String>> {
+        Ok(self.rows(sql)?.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
+    }
+
+    /// Runs `COPY ... TO STDOUT`. `each` gets the server's messages, in text format one row each with its newline; `check`
+    /// is asked now and then, also while the server is silent. After an error the session is of no more use.
+    pub(super) fn copy_out(
+        &mut self,
+        sql: &str,
+        check: &dyn Fn() -> Result<()>,
+        each: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let Self { runtime, connection, .. } = self;
+        runtime.block_on(async {
+            let mut rows = connection.copy_out_raw(sql).await.map_err(errors::statement)?;
+            let mut watch = tokio::time::interval(WATCH_INTERVAL);
+            loop {
+                tokio::select! {
+                    biased;
+                    row = rows.next() => match row {
+                        Some(row) => each(&row.map_err(errors::statement)?)?,
+                        None => return Ok(()),
+                    },
+                    _ = watch.tick() => check()?,
+                }
+            }
+        })
+    }
+
+    /// Runs `COPY ... FROM STDIN` with what `fill` puts into the buffer, until it puts nothing. Answers the number of rows.
+    pub(super) fn copy_in(&mut self, sql: &str, fill: &mut dyn FnMut(&mut Vec<u8>) -> Result<()>) -> Result<u64> {
+        let Self { runtime, connection, .. } = self;
+        runtime.block_on(async {
+            let mut copy = connection.copy_in_raw(sql).await.map_err(errors::statement)?;
+            let mut buffer = Vec::new();
+            loop {
+                buffer.clear();
+                if let Err(error) = fill(&mut buffer) {
+                    // The fault that counts is the reader's, not what the server says of the end.
+                    let _ = copy.abort("the restore was stopped").await;
+                    return Err(error);
+                }
+                if buffer.is_empty() {
+                    return copy.finish().await.map_err(errors::statement);
+                }
+                copy.send(buffer.as_slice()).await.map_err(errors::statement)?;
+            }
+        })
+    }
+
+    /// Says good-bye, so that the server's log shows no lost connection.
+    pub(super) fn close(self) {
+        let Self { runtime, connection, .. } = self;
+        let _ = runtime.block_on(connection.close());
+    }
+}
+
+fn options(settings: &Settings, purpose: &str) -> PgConnectOptions {
+    let mut options = PgConnectOptions::new_without_pgpass()
+        .port(settings.port)
+        .username(&settings.user)
+        .database(&settings.database)
+        .password(settings.password.as_ref().map_or("", |password| password.expose()))
+        .application_name(purpose)
+        .ssl_mode(settings.tls.mode)
+        .statement_cache_capacity(0);
+    options = match &settings.host {
+        Host::Name(name) => options.host(name),
+        Host::Socket(folder) => options.socket(folder),
+    };
+    if let Some(path) = &settings.tls.root_certificate {
+        options = options.ssl_root_cert(path);
+    }
+    if let (Some(certificate), Some(key)) = (&settings.tls.client_certificate, &settings.tls.client_key) {
+        options = options.ssl_client_cert(certificate).ssl_client_key(key);
+    }
+    options
+}
+
+fn texts(row: &PgRow) -> Result<TextRow> {
+    let text = |index| {
+        let value = row.try_get_raw(index).map_err(errors::statement)?;
+        if value.is_null() {
+            return Ok(None);
+        }
+        let text = value.as_str().map_err(|error| {
+            SourceError::new(ErrorKind::Invalid, "The server sent a value that is not UTF-8.").because(error)
+        })?;
+        Ok(Some(text.to_owned()))
+    };
+    (0..row.len()).map(text).collect()
+}
+
+/// An identifier for a statement.
+pub(super) fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A string for a statement, whatever `standard_conforming_strings` says.
+pub(super) fn literal(text: &str) -> String {
+    if text.contains('\\') {
+        return format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
+    }
+    format!("'{}'", text.replace('\'', "''"))
+}

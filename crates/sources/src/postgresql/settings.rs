@@ -1,0 +1,164 @@
+//! Where the database is and how it is reached: `postgresql://USER@HOST:PORT/DATABASE?sslmode=...` and options.
+
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+use sqlx::postgres::PgSslMode;
+use url::Url;
+
+use crate::{ErrorKind, Result, Secret, SourceConfig, SourceError};
+
+/// The port of a server that names none.
+const DEFAULT_PORT: u16 = 5432;
+/// Connections that read or write rows at the same time, unless `workers` says otherwise.
+const DEFAULT_WORKERS: usize = 2;
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub host: Host,
+    pub port: u16,
+    pub user: String,
+    pub database: String,
+    pub password: Option<Secret>,
+    pub tls: Tls,
+    /// Connections that read or write rows at the same time.
+    pub workers: usize,
+    /// Folder with `pg_dump` and `pg_restore`; without, they are looked for.
+    pub pg_bin: Option<PathBuf>,
+    /// Seconds that a capture waits for the locks of the tables.
+    pub lock_timeout_seconds: u32,
+    /// Take the rows from `pg_dump`'s stream instead of our own `COPY`.
+    pub whole_dump: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    Name(String),
+    /// The folder of the server's unix socket.
+    Socket(PathBuf),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    pub mode: PgSslMode,
+    pub root_certificate: Option<PathBuf>,
+    pub client_certificate: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+}
+
+impl Settings {
+    pub(super) fn new(config: &SourceConfig) -> Result<Self> {
+        let url = Url::parse(&config.location).map_err(|error| {
+            invalid(format!("`{}` is not a PostgreSQL URL: {error}.", without_password(&config.location)))
+        })?;
+        if !matches!(url.scheme(), "postgres" | "postgresql") {
+            return Err(invalid(format!(
+                "`{}` does not begin with postgresql://.",
+                without_password(&config.location)
+            )));
+        }
+        if url.password().is_some() {
+            return Err(invalid("The URL of a PostgreSQL source holds a password.")
+                .hint("Leave it out of the URL and give it by PGPASSWORD, PGPASSFILE or password_file."));
+        }
+        let mut host = url.host_str().filter(|host| !host.is_empty()).map(decoded);
+        let (mut user, mut port) = (decoded(url.username()), url.port());
+        let mut database = decoded(url.path().trim_start_matches('/'));
+        let mut tls =
+            Tls { mode: PgSslMode::Prefer, root_certificate: None, client_certificate: None, client_key: None };
+        for (key, value) in url.query_pairs() {
+            match key.as_ref() {
+                "host" => host = Some(value.into_owned()),
+                "port" => port = Some(value.parse().map_err(|_| invalid(format!("`{value}` is not a port.")))?),
+                "user" => user = value.into_owned(),
+                "dbname" => database = value.into_owned(),
+                "sslmode" => tls.mode = value.parse().map_err(|_| invalid(format!("`{value}` is not an sslmode.")))?,
+                "sslrootcert" => tls.root_certificate = Some(value.as_ref().into()),
+                "sslcert" => tls.client_certificate = Some(value.as_ref().into()),
+                "sslkey" => tls.client_key = Some(value.as_ref().into()),
+                other => {
+                    return Err(invalid(format!("`{other}` is not understood in the URL of a PostgreSQL source.")));
+                }
+            }
+        }
+        let host = match host {
+            None => Host::Name("localhost".to_owned()),
+            Some(folder) if folder.starts_with('/') => Host::Socket(folder.into()),
+            Some(name) => Host::Name(name),
+        };
+        if user.is_empty() {
+            return Err(invalid("The URL of a PostgreSQL source names no user.")
+                .hint("Write postgresql://USER@HOST:PORT/DATABASE."));
+        }
+        if database.is_empty() {
+            database.clone_from(&user);
+        }
+        let mut settings = Self {
+            host,
+            port: port.unwrap_or(DEFAULT_PORT),
+            user,
+            database,
+            password: config.secret.clone(),
+            tls,
+            workers: DEFAULT_WORKERS,
+            pg_bin: None,
+            lock_timeout_seconds: 30,
+            whole_dump: false,
+        };
+        for (key, value) in &config.options {
+            match (key.as_str(), value) {
+                ("workers", value) => {
+                    let workers = value.as_u64().filter(|workers| (1..=16).contains(workers));
+                    settings.workers =
+                        workers.ok_or_else(|| invalid("The option `workers` is a number from 1 to 16."))? as usize;
+                }
+                ("pg_bin", serde_json::Value::String(folder)) => settings.pg_bin = Some(folder.into()),
+                ("lock_timeout_seconds", value) => {
+                    let seconds = value.as_u64().filter(|seconds| (1..=3600).contains(seconds));
+                    let seconds = seconds
+                        .ok_or_else(|| invalid("The option `lock_timeout_seconds` is a number from 1 to 3600."))?;
+                    settings.lock_timeout_seconds = seconds as u32;
+                }
+                ("whole_dump", serde_json::Value::Bool(whole)) => settings.whole_dump = *whole,
+                (other, _) => {
+                    return Err(invalid(format!(
+                        "The option `{other}` is not understood, or has a value of a wrong type."
+                    ))
+                    .hint("A PostgreSQL source takes workers, pg_bin, lock_timeout_seconds and whole_dump."));
+                }
+            }
+        }
+        Ok(settings)
+    }
+
+    /// The same server, another database.
+    pub(super) fn with_database(&self, database: &str) -> Self {
+        Self { database: database.to_owned(), ..self.clone() }
+    }
+
+    /// As a person would type it, without the parts that are as always.
+    pub(super) fn location(&self) -> String {
+        let place = match &self.host {
+            Host::Name(name) => format!("{name}:{}", self.port),
+            Host::Socket(folder) => folder.display().to_string(),
+        };
+        format!("{}@{place}/{}", self.user, self.database)
+    }
+}
+
+fn invalid(sentence: impl Into<String>) -> SourceError {
+    SourceError::new(ErrorKind::Invalid, sentence)
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// For messages about URLs that cannot be parsed: nothing between `:` and `@`.
+fn without_password(location: &str) -> String {
+    let Some((scheme, rest)) = location.split_once("://") else { return location.to_owned() };
+    match rest.split_once('@') {
+        Some((user, rest)) => format!("{scheme}://{}@{rest}", user.split(':').next().unwrap_or_default()),
+        None => location.to_owned(),
+    }
+}
