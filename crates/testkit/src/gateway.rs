@@ -47,6 +47,9 @@ pub struct Setup {
 pub struct Gateway {
     pub url: String,
     pub data_directory: PathBuf,
+    /// With which commands beside it find the same metadata.
+    configuration: Option<String>,
+    environment: Vec<(String, String)>,
     child: Child,
     log: Arc<Mutex<String>>,
 }
@@ -106,7 +109,9 @@ impl Gateway {
             }
             thread::sleep(LOOK_EVERY);
         };
-        Ok(Self { url, data_directory: data_directory.to_owned(), child, log })
+        let configuration = setup.arguments.iter().skip_while(|argument| *argument != "--config").nth(1).cloned();
+        let (data_directory, environment) = (data_directory.to_owned(), setup.environment.clone());
+        Ok(Self { url, data_directory, configuration, environment, child, log })
     }
 
     pub fn pid(&self) -> u32 {
@@ -140,9 +145,17 @@ impl Gateway {
         false
     }
 
-    /// Runs another command of the binary on the same data directory, beside the server.
+    /// Runs another command of the binary on the same data directory and configuration, beside the server.
+    ///
+    /// # Panics
+    /// When the binary cannot be started.
     pub fn command(&self, arguments: &[&str]) -> Output {
-        command(&self.data_directory, arguments)
+        let mut command = prepare(&self.data_directory, arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(configuration) = &self.configuration {
+            command.args(["--config", configuration]);
+        }
+        run(command, arguments)
     }
 
     /// As [`Gateway::command`], parsed as JSON.
@@ -172,8 +185,16 @@ impl Drop for Gateway {
 /// # Panics
 /// When the binary cannot be started.
 pub fn command(data_directory: &Path, arguments: &[&str]) -> Output {
+    run(prepare(data_directory, arguments), arguments)
+}
+
+fn prepare(data_directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).arg("--data-dir").arg(data_directory).env_remove("TRIVAULT_CONFIG").stdin(Stdio::null());
+    command
+}
+
+fn run(mut command: Command, arguments: &[&str]) -> Output {
     match command.output() {
         Ok(output) => output,
         Err(error) => panic!("{arguments:?} cannot be started: {error}"),
