@@ -59,7 +59,17 @@ pub enum Body<'a> {
 
 impl Client {
     pub fn new(base: &str) -> Self {
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self::with(base, reqwest::Client::builder())
+    }
+
+    /// Trusts the servers of one certificate authority (PEM) alone.
+    pub fn trusting(base: &str, authority: &str) -> Self {
+        let authority = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();
+        Self::with(base, reqwest::Client::builder().tls_certs_only([authority]))
+    }
+
+    fn with(base: &str, builder: reqwest::ClientBuilder) -> Self {
+        let http = builder.no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let documents = ["couchbase", "arcgis", "dbaas"].map(Document::load);
         Self { base: base.to_owned(), http, documents: documents.into() }
     }

@@ -46,6 +46,7 @@ impl Scene {
             sources: vec![format!("large=sqlite:{}", large.display())],
             arguments: vec!["--config".to_owned(), configuration.to_str().unwrap().to_owned()],
             environment: vec![("GATEWAY_KEY".to_owned(), KEY.to_owned())],
+            ..Setup::default()
         };
         Some(Self { world: World::with(setup), large, directory })
     }

@@ -41,6 +41,8 @@ pub struct Setup {
     /// Further arguments of `serve`.
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// The configuration file names the listeners; else there is one on a free port.
+    pub configured_listeners: bool,
 }
 
 /// A running server; killed when dropped.
@@ -80,7 +82,10 @@ impl Gateway {
             fs::remove_file(&ready).map_err(failed)?;
         }
         let mut command = Command::new(binary());
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_directory);
+        command.args(["serve", "--data-dir"]).arg(data_directory);
+        if !setup.configured_listeners {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         command.arg("--ready-file").arg(&ready).arg("--admin-password-file").arg(&password);
         for source in &setup.sources {
             command.args(["--source", source]);
