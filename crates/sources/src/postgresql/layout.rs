@@ -5,7 +5,7 @@
 //! roles.sql                  roles and tablespaces of the server, to be read by a person
 //! data/<directory>/0000.copy rows of one range, COPY text format, cut into chunks at rows
 //! data/<directory>/blocks    the table's block manifest (module `blocks`)
-//! lo/blobs                   large objects: the payload of the archive's BLOBS block
+//! lo/blobs                   large objects: the payloads of the archive's BLOBS blocks, one after another
 //! archive.pgdmp              only where the table of contents cannot be read: all that pg_dump wrote
 //! ```
 //! A table without rows has no stream.
@@ -39,8 +39,8 @@ pub(super) struct Captured {
     pub roles: Vec<String>,
     pub tables: Vec<Table>,
     pub large_objects: Option<LargeObjects>,
-    /// Of [`WHOLE`], bytes.
-    pub whole_length: Option<u64>,
+    /// Of [`WHOLE`].
+    pub whole: Option<Whole>,
 }
 
 /// Where the rows came from.
@@ -53,6 +53,14 @@ pub(super) enum How {
     Split,
     /// `pg_dump`'s stream as it is: the version of its format is unknown.
     Whole,
+}
+
+/// The stream of a capture that was kept whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Whole {
+    /// Bytes.
+    pub length: u64,
+    pub crc32: u32,
 }
 
 /// What `CREATE DATABASE` and `ALTER DATABASE` need.
@@ -125,15 +133,29 @@ pub(super) struct Range {
     /// Bytes.
     pub length: u64,
     pub crc32: u32,
+    /// CRC-32 of the stream as it lies in the archive, framed in pieces: from `dump::PieceSums`, fed with the same bytes.
+    pub framed_crc32: u32,
 }
 
+/// The stream `lo/blobs`. The payload of a `BLOBS` entry is all that stands in the archive after its `dumpId`: of each
+/// object the number, pieces of content with their lengths, a zero; at the end another zero (`dump::LargeObjectFraming`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LargeObjects {
-    /// `dumpId` of the `BLOBS` entry.
-    pub dump_id: i32,
     pub count: u64,
     /// Bytes of the stream.
     pub length: u64,
+    pub crc32: u32,
+    /// In the order of their payloads in the stream, and of the table of contents. One before version 1.16 of archives.
+    pub entries: Vec<LargeObjectEntry>,
+}
+
+/// A `BLOBS` entry of the table of contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LargeObjectEntry {
+    pub dump_id: i32,
+    /// Bytes of its payload.
+    pub length: u64,
+    /// Of its payload.
     pub crc32: u32,
 }
 
