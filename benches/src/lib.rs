@@ -2,4 +2,5 @@
 
 pub mod inputs;
 pub mod measure;
+pub mod postgresql;
 pub mod vault;

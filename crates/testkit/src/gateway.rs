@@ -24,13 +24,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// The built binary, beside the test's own: `cargo test --workspace` builds it before it runs anything.
 pub fn binary() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
-    let path = own.parent().and_then(Path::parent).map(|directory| directory.join("trivault")).unwrap_or_default();
-    assert!(
-        path.exists(),
-        "{} is not built; run `cargo build --workspace` or `cargo test --workspace`",
-        path.display()
-    );
-    path
+    // Beside the benches' own programs, and one folder above those of tests.
+    let places = own.ancestors().skip(1).take(2).map(|directory| directory.join("trivault"));
+    places.clone().find(|path| path.is_file()).unwrap_or_else(|| {
+        panic!(
+            "{} is not built; run `cargo build --workspace` or `cargo test --workspace`",
+            places.last().unwrap_or_default().display()
+        )
+    })
 }
 
 /// How a server is started.

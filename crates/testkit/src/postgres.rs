@@ -70,11 +70,16 @@ impl PostgresServer {
         self.run("psql", &["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", statement])
     }
 
+    /// One of the server's programs, told by its environment where the server is and who asks.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.binaries.join(program));
+        command.env("PGHOST", &self.folder).env("PGUSER", "postgres");
+        command
+    }
+
     fn run(&self, program: &str, arguments: &[&str]) -> String {
-        let output = Command::new(self.binaries.join(program))
-            .arg("-h")
-            .arg(&self.folder)
-            .args(["-U", "postgres"])
+        let output = self
+            .command(program)
             .args(arguments)
             .output()
             .unwrap_or_else(|error| panic!("{program} does not start: {error}"));
