@@ -19,4 +19,4 @@ pub mod testing;
 
 pub use contract::*;
 pub use error::{ErrorKind, SourceError};
-pub use open::{KINDS, open, validate};
+pub use open::{KINDS, is_same_place, open, validate};

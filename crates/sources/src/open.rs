@@ -23,6 +23,18 @@ pub fn open(config: &SourceConfig) -> Result<Box<dyn SourceDriver>> {
     }
 }
 
+/// Whether two configurations mean the same live data, however they reach it: another password, another account or another
+/// way of encrypting the connection does not make another source.
+pub fn is_same_place(one: &SourceConfig, other: &SourceConfig) -> bool {
+    if one.kind != other.kind {
+        return false;
+    }
+    match one.kind.as_str() {
+        postgresql::KIND => postgresql::is_same_database(one, other),
+        _ => one.location == other.location,
+    }
+}
+
 /// Whether [`open`] would accept the configuration.
 ///
 /// # Errors

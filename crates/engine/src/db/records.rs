@@ -65,12 +65,15 @@ pub struct Labels {
 pub enum SourceChange {
     Create {
         source: Box<Source>,
+        sealed_secret: Option<Vec<u8>>,
         labels: Labels,
     },
     Attach(SourceId),
     Detach(SourceId),
     /// Same identity, other options.
     Configure(SourceId, Box<SourceConfig>),
+    /// Another password, sealed under the server key.
+    Seal(SourceId, Vec<u8>),
 }
 
 /// A store with what only the engine may see.

@@ -39,6 +39,7 @@ impl Database {
         in_read!(self, tx => { tx.source_named(name).await?.map(SourceRow::into_source).transpose()? })
     }
 
+    /// The sealed password of a source that has one.
     pub async fn source_secret(&self, id: SourceId) -> Result<Option<Vec<u8>>> {
         in_read!(self, tx => { tx.source_secret(id).await?.flatten() })
     }
@@ -48,13 +49,14 @@ impl Database {
         in_write!(self, tx => {
             for change in changes {
                 match change {
-                    SourceChange::Create { source, labels } => {
-                        tx.insert_source(source, None).await?;
+                    SourceChange::Create { source, sealed_secret, labels } => {
+                        tx.insert_source(source, sealed_secret.as_deref()).await?;
                         tx.label(labels, source.created_at).await?;
                     }
                     SourceChange::Attach(id) => tx.set_source_status(*id, SourceStatus::Attached, audit.at).await?,
                     SourceChange::Detach(id) => tx.set_source_status(*id, SourceStatus::Detached, audit.at).await?,
                     SourceChange::Configure(id, config) => tx.set_source_config(*id, config, audit.at).await?,
+                    SourceChange::Seal(id, sealed) => tx.set_source_secret(*id, sealed, audit.at).await?,
                 }
             }
             tx.audit(audit).await?;
@@ -168,6 +170,18 @@ impl Tx {
             .bind(now)
             .execute(&mut *self.0)
             .await?;
+        Ok(())
+    }
+
+    async fn set_source_secret(&mut self, id: SourceId, sealed: &[u8], now: DateTime<Utc>) -> Sql<()> {
+        sqlx::query(
+            "UPDATE sources SET sealed_secret = $2, updated_at = $3, generation = generation + 1 WHERE id = $1",
+        )
+        .bind(id.0)
+        .bind(sealed)
+        .bind(now)
+        .execute(&mut *self.0)
+        .await?;
         Ok(())
     }
 

@@ -31,7 +31,8 @@ pub(crate) fn attached(context: &RunContext, id: SourceId) -> JobResult<(Source,
             .hint("Put it back into the configuration, or restore into another place.")
             .into());
     }
-    let driver = open(context, &source.config)?;
+    let config = context.wait(context.inner.with_secret(id, source.config.clone()))?;
+    let driver = open(context, &config)?;
     Ok((source, driver))
 }
 

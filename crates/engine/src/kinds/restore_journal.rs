@@ -16,7 +16,7 @@ use trivault_sources::{Interrupted, PartRestorePlan, SourceConfig};
 
 use super::drivers::driver_for;
 use crate::{
-    domain::{Error, JobId, LogLine, Result},
+    domain::{Error, JobId, LogLine, Result, SourceId},
     failure::from_source,
     service::Inner,
 };
@@ -27,6 +27,9 @@ const FOLDER: &str = "restores";
 #[derive(Serialize, Deserialize)]
 struct Record {
     job: JobId,
+    /// Whose password the target needs; it stands sealed in the catalogue, never here.
+    #[serde(default)]
+    account: Option<SourceId>,
     config: SourceConfig,
     plan: PartRestorePlan,
 }
@@ -43,10 +46,15 @@ impl Entry {
 }
 
 /// Writes an entry; it is durable when this returns.
-pub(super) fn write(inner: &Inner, job: JobId, config: &SourceConfig, plan: &PartRestorePlan) -> Result<Entry> {
+pub(super) fn write(
+    inner: &Inner,
+    job: JobId,
+    (account, config): (Option<SourceId>, &SourceConfig),
+    plan: &PartRestorePlan,
+) -> Result<Entry> {
     let folder = inner.data.join(FOLDER);
     let path = folder.join(format!("{}.json", plan.request.job));
-    let record = Record { job, config: config.clone(), plan: plan.clone() };
+    let record = Record { job, account, config: config.clone(), plan: plan.clone() };
     let json = serde_json::to_vec_pretty(&record)
         .map_err(|error| Error::internal("The restore journal could not be written.").because(error))?;
     write_durably(&folder, &path, &json).map_err(|error| failed(&path, error))?;
@@ -101,7 +109,7 @@ async fn finish(inner: &Arc<Inner>, path: &Path) -> Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed(path, error)),
     };
-    let Record { job, config, plan } = serde_json::from_slice(&bytes)
+    let Record { job, account, config, plan } = serde_json::from_slice(&bytes)
         .map_err(|error| Error::internal("An entry of the restore journal cannot be read.").because(error))?;
     // A command beside the server may run it: only a job that is over was interrupted.
     let over = inner.db.job(job).await?.is_none_or(|job| job.state.is_terminal());
@@ -109,6 +117,10 @@ async fn finish(inner: &Arc<Inner>, path: &Path) -> Result<bool> {
         return Ok(false);
     }
     let stores = inner.db.stores().await?;
+    let config = match account {
+        Some(account) => inner.with_secret(account, config).await?,
+        None => config,
+    };
     let driver = driver_for(inner, &config, &stores)?;
     let outcome = tokio::task::spawn_blocking(move || driver.resume_restore(&plan))
         .await
@@ -129,7 +141,7 @@ async fn finish(inner: &Arc<Inner>, path: &Path) -> Result<bool> {
 /// For tests: an entry whose process has died.
 #[cfg(test)]
 pub(crate) fn leave(inner: &Inner, job: JobId, config: &SourceConfig, plan: &PartRestorePlan) {
-    let _ = write(inner, job, config, plan).unwrap();
+    let _ = write(inner, job, (None, config), plan).unwrap();
 }
 
 fn failed(path: &Path, error: std::io::Error) -> Error {

@@ -40,6 +40,8 @@ pub(crate) struct Resolved {
     pub(crate) vault: VaultRow,
     /// Of the source that is written to, or, for a new place, of the one that the part came from.
     pub(crate) config: SourceConfig,
+    /// Whose password `config` holds.
+    pub(crate) account: Option<SourceId>,
     pub(crate) target: RestoreTarget,
     /// Name of the source that comes into being.
     pub(crate) new_source: Option<String>,
@@ -48,7 +50,7 @@ pub(crate) struct Resolved {
 impl Resolved {
     /// The same for parts that go to the same place.
     pub(super) fn target_key(&self) -> String {
-        let Self { item: _, part: _, store: _, vault: _, config, target, new_source } = self;
+        let Self { item: _, part: _, store: _, vault: _, config, account: _, target, new_source } = self;
         format!("{new_source:?} {target:?} {}", config.location)
     }
 }
@@ -60,6 +62,7 @@ pub(crate) async fn resolve(inner: &Inner, item: &RestoreItem) -> Result<Resolve
     let part = backup.parts.into_iter().find(|part| part.id == item.part).ok_or_else(missing)?;
     let (store, vault) = vaults::reading_vault(inner, &part).await?;
     let origin = inner.db.source(part.source).await?;
+    let mut account = origin.as_ref().map(|origin| origin.id);
     let (config, target, new_source) = match &item.into {
         RestoreInto::InPlace => (attached(origin, &part)?.config, RestoreTarget::InPlace, None),
         RestoreInto::Source(other) => {
@@ -71,6 +74,7 @@ pub(crate) async fn resolve(inner: &Inner, item: &RestoreItem) -> Result<Resolve
                 );
                 return Err(Error::new(ErrorCode::Unsupported, sentence));
             }
+            account = Some(other.id);
             (other.config, RestoreTarget::InPlace, None)
         }
         RestoreInto::NewSource(name) => {
@@ -85,7 +89,11 @@ pub(crate) async fn resolve(inner: &Inner, item: &RestoreItem) -> Result<Resolve
         }
         RestoreInto::NewPath(path) => (origin_config(origin, &part), RestoreTarget::NewPath(path.clone()), None),
     };
-    Ok(Resolved { item: item.clone(), part, store, vault, config, target, new_source })
+    let config = match account {
+        Some(account) => inner.with_secret(account, config).await?,
+        None => config,
+    };
+    Ok(Resolved { item: item.clone(), part, store, vault, config, account, target, new_source })
 }
 
 fn attached(source: Option<Source>, part: &Part) -> Result<Source> {
@@ -198,7 +206,7 @@ pub(super) fn run(
     let driver = drivers::open(context, &item.config)?;
     let reader = JobPart { part: open_for(context, item)?, events: PartScope::new(context, base, total) };
     context.check_lease()?;
-    let entry = journal::write(&context.inner, context.run().job, &item.config, &plan)?;
+    let entry = journal::write(&context.inner, context.run().job, (item.account, &item.config), &plan)?;
     context.log(format!("Restores {} to {}.", item.part.source_name, place(driver.as_ref(), item)));
     match driver.restore(&reader, &plan) {
         Ok(RestoreOutcome { bytes_written, items, kept_aside }) => {
@@ -273,7 +281,8 @@ pub(super) fn attach(context: &RunContext, name: &str, item: &Resolved) -> JobRe
         object: Some(at),
         outcome: "done".to_owned(),
     };
-    context.wait(inner.db.insert_source(&source, None, &labels, &audit))?;
+    let sealed = inner.sealed_secret(source.id, &source.config)?;
+    context.wait(inner.db.insert_source(&source, sealed.as_deref(), &labels, &audit))?;
     context.log(format!("Attached the source {name} at {location}."));
     Ok(())
 }

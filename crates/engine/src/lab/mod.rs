@@ -10,4 +10,5 @@ mod locks;
 mod passcodes;
 mod plans;
 mod runs;
+mod source_secrets;
 mod stores;

@@ -5,6 +5,7 @@
 //! that a weakness in one use says nothing about the other.
 
 mod key_file;
+mod sources;
 mod text;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};

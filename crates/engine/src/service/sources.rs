@@ -1,6 +1,6 @@
 //! Sources.
 
-use trivault_sources::{Finding, SourceConfig};
+use trivault_sources::{Finding, Secret, SourceConfig};
 use uuid::Uuid;
 
 use super::{Engine, Inner, blocking};
@@ -43,17 +43,31 @@ impl Engine {
         let inner = self.inner();
         let source = inner.new_source(source).await?;
         let audit = inner.audit_of_source(caller, "source.create", &source);
-        inner.db.insert_source(&source, None, &inner.labels_of_source(&source), &audit).await?;
+        let sealed = inner.sealed_secret(source.id, &source.config)?;
+        inner.db.insert_source(&source, sealed.as_deref(), &inner.labels_of_source(&source), &audit).await?;
         Ok(source)
+    }
+
+    /// Gives a source another password; it is sealed before it is kept.
+    pub async fn set_source_secret(&self, caller: &Caller, id: SourceId, secret: &Secret) -> Result<()> {
+        caller.require(Role::Admin)?;
+        caller.require_everything()?;
+        let source = self.source(caller, id).await?;
+        let inner = self.inner();
+        let sealed = inner.key.seal_source_secret(id, secret)?;
+        let audit = inner.audit_of_source(caller, "source.password", &source);
+        inner.db.change_sources(&[SourceChange::Seal(id, sealed)], &audit).await
     }
 
     /// Looks at the live data: connection, privileges, versions.
     pub async fn probe_source(&self, caller: &Caller, id: SourceId) -> Result<Vec<Finding>> {
         let source = self.source(caller, id).await?;
-        blocking(move || Ok(trivault_sources::open(&source.config).map_err(from_source)?.probe())).await
+        let config = self.inner().with_secret(id, source.config).await?;
+        blocking(move || Ok(trivault_sources::open(&config).map_err(from_source)?.probe())).await
     }
 
     /// Makes `managed` the set of managed sources: new ones are created, missing ones detached, returning ones attached.
+    /// A password that is not given this time stays as it was.
     ///
     /// # Errors
     /// `AlreadyExists(Source)` where another kind or location stands under the same name (hint: `trivault source replace`).
@@ -63,14 +77,16 @@ impl Engine {
         let mut changes = Vec::new();
         for new in &managed {
             match standing_under(&standing, &new.name) {
-                Some(source) if is_same_place(&source.config, &new.config) => {
+                Some(source) if trivault_sources::is_same_place(&source.config, &new.config) => {
                     if source.status == SourceStatus::Detached {
                         changes.push(SourceChange::Attach(source.id));
                     }
-                    if source.config != new.config {
-                        trivault_sources::validate(&new.config).map_err(from_source)?;
-                        changes.push(SourceChange::Configure(source.id, Box::new(new.config.clone())));
+                    let config = SourceConfig { secret: None, ..new.config.clone() };
+                    if source.config != config {
+                        trivault_sources::validate(&config).map_err(from_source)?;
+                        changes.push(SourceChange::Configure(source.id, Box::new(config)));
                     }
+                    changes.extend(inner.changed_secret(source.id, &new.config).await?);
                 }
                 Some(source) if source.status == SourceStatus::Attached || source.managed => {
                     return Err(other_place(source, new));
@@ -79,6 +95,7 @@ impl Engine {
                     let source = inner.new_source(NewSource { managed: true, ..new.clone() }).await?;
                     changes.push(SourceChange::Create {
                         labels: inner.labels_of_source(&source),
+                        sealed_secret: inner.sealed_secret(source.id, &source.config)?,
                         source: Box::new(source),
                     });
                 }
@@ -112,7 +129,9 @@ impl Engine {
         })?;
         let new = inner.new_source(NewSource { managed: old.managed, ..source }).await?;
         let audit = inner.audit_of_source(caller, "source.replace", &new);
-        inner.db.replace_source(old.id, &new, None, &inner.labels_of_source(&new), &audit).await?;
+        // The old one's password is not handed on: it belongs to another place.
+        let sealed = inner.sealed_secret(new.id, &new.config)?;
+        inner.db.replace_source(old.id, &new, sealed.as_deref(), &inner.labels_of_source(&new), &audit).await?;
         Ok(new)
     }
 }
@@ -126,6 +145,17 @@ impl Inner {
         let now = self.clock.now();
         let (id, status) = (SourceId(Uuid::now_v7()), SourceStatus::Attached);
         Ok(Source { id, name, config, status, managed, created_at: now, updated_at: now })
+    }
+
+    /// A given password that is not the one that is kept.
+    async fn changed_secret(&self, id: SourceId, config: &SourceConfig) -> Result<Option<SourceChange>> {
+        let Some(given) = &config.secret else { return Ok(None) };
+        // One that no longer opens is replaced by the one that is given.
+        let kept = self.db.source_secret(id).await?.and_then(|sealed| self.key.open_source_secret(id, &sealed).ok());
+        if kept.as_ref() == Some(given) {
+            return Ok(None);
+        }
+        Ok(Some(SourceChange::Seal(id, self.key.seal_source_secret(id, given)?)))
     }
 
     pub(super) fn labels_of_source(&self, source: &Source) -> Labels {
@@ -143,10 +173,6 @@ impl Inner {
 fn standing_under<'a>(sources: &'a [Source], name: &str) -> Option<&'a Source> {
     let named = sources.iter().filter(|source| source.name == name);
     named.max_by_key(|source| (source.status == SourceStatus::Attached, source.updated_at))
-}
-
-fn is_same_place(one: &SourceConfig, other: &SourceConfig) -> bool {
-    one.kind == other.kind && one.location == other.location
 }
 
 fn other_place(standing: &Source, new: &NewSource) -> Error {

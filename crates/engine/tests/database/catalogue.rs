@@ -80,7 +80,11 @@ async fn a_replaced_source_stays_detached_beside_the_new_one(place: Place) {
 async fn managed_sources_change_all_or_nothing(place: Place) {
     let standing = source("standing");
     place.db.insert_source(&standing, None, &Labels::default(), &audit("x")).await.unwrap();
-    let create = |name: &str| SourceChange::Create { source: Box::new(source(name)), labels: Labels::default() };
+    let create = |name: &str| SourceChange::Create {
+        source: Box::new(source(name)),
+        sealed_secret: None,
+        labels: Labels::default(),
+    };
     let refused = [SourceChange::Detach(standing.id), create("new"), create("new")];
     let error = place.db.change_sources(&refused, &audit("x")).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::AlreadyExists(Noun::Source));

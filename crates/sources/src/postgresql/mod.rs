@@ -28,6 +28,60 @@ use crate::{
 /// The kind's name in configurations and manifests.
 pub const KIND: &str = "postgresql";
 
+/// Whether two configurations mean one database of one server.
+pub(crate) fn is_same_database(one: &SourceConfig, other: &SourceConfig) -> bool {
+    let place = |config: &SourceConfig| {
+        let Settings { host, port, database, .. } = Settings::new(config).ok()?;
+        Some((host, port, database))
+    };
+    one.location == other.location || place(one).is_some_and(|one| place(other) == Some(one))
+}
+
+/// Where a URL leads to, without how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// A name or an address, or the folder of a unix socket.
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub database: String,
+}
+
+/// # Errors
+/// As [`PostgresqlSource::new`].
+pub fn address(config: &SourceConfig) -> Result<Address> {
+    let Settings { host, port, user, database, .. } = Settings::new(config)?;
+    let host = match host {
+        settings::Host::Name(name) => name,
+        settings::Host::Socket(folder) => folder.to_string_lossy().into_owned(),
+    };
+    Ok(Address { host, port, user, database })
+}
+
+/// The version of the `pg_dump` that this source's backups would be made with.
+///
+/// # Errors
+/// [`crate::ErrorKind::Missing`], with the package to install.
+pub fn tool_version(config: &SourceConfig) -> Result<String> {
+    Ok(tools::Tools::find(&Settings::new(config)?)?.version)
+}
+
+/// The URL with its files named from the root, so that it means the same wherever a later command runs.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] when `location` is no URL.
+pub fn with_absolute_files(location: &str, working_directory: &std::path::Path) -> Result<String> {
+    settings::with_absolute_files(location, working_directory)
+}
+
+/// The URL of another database on the same server, reached in the same way.
+///
+/// # Errors
+/// [`crate::ErrorKind::Invalid`] when `location` is no URL of a PostgreSQL source.
+pub fn with_database(location: &str, database: &str) -> Result<String> {
+    settings::with_database(location, database)
+}
+
 /// A database on a server.
 #[derive(Clone, Debug)]
 pub struct PostgresqlSource {

@@ -1,6 +1,6 @@
 //! Where the database is and how it is reached: `postgresql://USER@HOST:PORT/DATABASE?sslmode=...` and options.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 use sqlx::postgres::PgSslMode;
@@ -48,9 +48,7 @@ pub(super) struct Tls {
 
 impl Settings {
     pub(super) fn new(config: &SourceConfig) -> Result<Self> {
-        let url = Url::parse(&config.location).map_err(|error| {
-            invalid(format!("`{}` is not a PostgreSQL URL: {error}.", without_password(&config.location)))
-        })?;
+        let url = parsed(&config.location)?;
         if !matches!(url.scheme(), "postgres" | "postgresql") {
             return Err(invalid(format!(
                 "`{}` does not begin with postgresql://.",
@@ -144,6 +142,56 @@ impl Settings {
         };
         format!("{}@{place}/{}", self.user, self.database)
     }
+}
+
+fn parsed(location: &str) -> Result<Url> {
+    Url::parse(location).map_err(|error| {
+        invalid(format!("`{}` is not a PostgreSQL URL: {error}.", without_password(location)))
+            .hint("Write postgresql://USER@HOST:PORT/DATABASE.")
+            .because(error)
+    })
+}
+
+fn set_parameters(url: &mut Url, parameters: Vec<(String, String)>) {
+    url.set_query(None);
+    if !parameters.is_empty() {
+        url.query_pairs_mut().extend_pairs(parameters);
+    }
+}
+
+fn parameters(url: &Url) -> Vec<(String, String)> {
+    url.query_pairs().map(|(key, value)| (key.into_owned(), value.into_owned())).collect()
+}
+
+/// `location` with its files named from the root.
+pub(super) fn with_absolute_files(location: &str, working_directory: &Path) -> Result<String> {
+    let mut url = parsed(location)?;
+    let mut parameters = parameters(&url);
+    let mut changed = false;
+    for (key, value) in &mut parameters {
+        if matches!(key.as_str(), "sslrootcert" | "sslcert" | "sslkey") && Path::new(value.as_str()).is_relative() {
+            *value = working_directory.join(value.as_str()).to_string_lossy().into_owned();
+            changed = true;
+        }
+    }
+    if !changed {
+        return Ok(location.to_owned());
+    }
+    set_parameters(&mut url, parameters);
+    Ok(url.into())
+}
+
+/// `location` with another database.
+pub(super) fn with_database(location: &str, database: &str) -> Result<String> {
+    let mut url = parsed(location)?;
+    let mut others = parameters(&url);
+    others.retain(|(key, _)| key != "dbname");
+    set_parameters(&mut url, others);
+    url.path_segments_mut()
+        .map_err(|()| invalid("The URL of a PostgreSQL source has no place for a database."))?
+        .clear()
+        .push(database);
+    Ok(url.into())
 }
 
 fn invalid(sentence: impl Into<String>) -> SourceError {
