@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     after_long_help = "Examples:\n  \
         trivault demo                                   see everything work, on sample data\n  \
         trivault serve --source sqlite:./app.db --source photos=dir:./photos\n  \
+        PGPASSFILE=~/.pgpass trivault source add postgresql://backup@db.example/bank?sslmode=verify-full\n  \
         trivault backup create --source app             make a backup now\n  \
         trivault backup list\n  \
         trivault restore --latest app --to ./app-restored.db\n  \
@@ -101,8 +102,9 @@ pub struct ServeArguments {
     /// Appears, complete, once every listener answers: {"url", "listeners", "pid"}.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
-    /// A source to protect: [NAME=]dir:PATH or [NAME=]sqlite:PATH. May be given several times.
-    #[arg(long, value_name = "[NAME=]KIND:PATH")]
+    /// A source to protect: [NAME=]dir:PATH, [NAME=]sqlite:PATH or [NAME=]postgresql://USER@HOST:PORT/DATABASE, with its
+    /// password in PGPASSWORD, PGPASSFILE or ~/.pgpass. May be given several times.
+    #[arg(long, value_name = "[NAME=]KIND:PLACE")]
     pub source: Vec<String>,
     /// Password of the first administrator, called Administrator (first line of the file). Otherwise
     /// TRIVAULT_ADMIN_PASSWORD; otherwise one is made and printed once.
@@ -207,9 +209,12 @@ pub enum TokenCommand {
 pub enum SourceCommand {
     /// List sources with their names in each dialect.
     List(ListArguments),
-    /// Add a source: [NAME=]dir:PATH or [NAME=]sqlite:PATH.
+    /// Add a source: [NAME=]dir:PATH, [NAME=]sqlite:PATH or [NAME=]postgresql://USER@HOST:PORT/DATABASE.
     Add {
         source: String,
+        /// First line is the password of the server's account; otherwise PGPASSWORD, PGPASSFILE or ~/.pgpass.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
         #[arg(long)]
         json: bool,
     },
@@ -222,8 +227,18 @@ pub enum SourceCommand {
     /// Give a name another kind or location; the old source's backups stay.
     Replace {
         name: String,
-        /// dir:PATH or sqlite:PATH
+        /// dir:PATH, sqlite:PATH or postgresql://USER@HOST:PORT/DATABASE
         source: String,
+        /// First line is the password of the server's account; otherwise PGPASSWORD, PGPASSFILE or ~/.pgpass.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Give a source on a server another password; it is sealed with the server key.
+    Password {
+        name: String,
+        /// First line is the password; otherwise PGPASSWORD, PGPASSFILE or ~/.pgpass.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
     },
 }
 

@@ -1,18 +1,23 @@
 //! `trivault check-config`.
 
 use serde_json::json;
-use trivault_engine::StoreLocation;
+use trivault_engine::{NewSource, StoreLocation};
+use trivault_sources::postgresql;
 
 use super::args::{CheckConfigArguments, Common, ServeArguments};
 use crate::{
-    config::{self, Configuration, Database},
+    config::{self, Configuration, Database, source_argument::explained},
     output,
 };
 
 pub fn run(common: &Common, arguments: &CheckConfigArguments) -> Result<(), String> {
     let configuration = config::resolve::resolve(common, &ServeArguments::default())?;
     for source in &configuration.sources {
-        trivault_sources::validate(&source.config).map_err(|error| format!("The source {}: {error}", source.name))?;
+        let refused = |error| format!("The source {}: {}", source.name, explained(&error));
+        trivault_sources::validate(&source.config).map_err(refused)?;
+        if source.config.kind == postgresql::KIND {
+            postgresql::tool_version(&source.config).map_err(refused)?;
+        }
     }
     if arguments.json {
         return output::json(&described(&configuration));
@@ -58,7 +63,7 @@ fn rows(configuration: &Configuration) -> Vec<(String, String)> {
         rows.push(("listener".to_owned(), format!("{scheme}://{} ({dialects})", listener.address)));
     }
     for source in &configuration.sources {
-        rows.push(("source".to_owned(), format!("{}: {} {}", source.name, source.config.kind, source.config.location)));
+        rows.push(("source".to_owned(), described_source(source)));
     }
     if configuration.stores.is_empty() {
         rows.push((
@@ -74,6 +79,17 @@ fn rows(configuration: &Configuration) -> Vec<(String, String)> {
         rows.push(("user".to_owned(), format!("{} ({})", user.name, output::word(&user.role))));
     }
     rows
+}
+
+fn described_source(source: &NewSource) -> String {
+    let NewSource { name, config, managed: _ } = source;
+    let place = format!("{name}: {} {}", config.kind, config.location);
+    if config.kind != postgresql::KIND {
+        return place;
+    }
+    let password = if config.secret.is_some() { "with a password" } else { "without a password" };
+    let tools = postgresql::tool_version(config).unwrap_or_else(|_| "missing".to_owned());
+    format!("{place} ({password}; pg_dump {tools})")
 }
 
 fn described(configuration: &Configuration) -> serde_json::Value {

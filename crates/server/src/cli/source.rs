@@ -1,14 +1,17 @@
 //! `trivault source`.
 
 use serde_json::{Value, json};
-use trivault_engine::{ObjectKind, ObjectRef, Source, SourceId};
+use trivault_engine::{NewSource, ObjectKind, ObjectRef, Source, SourceId};
 use trivault_sources::Severity;
 
 use super::{
     args::{Common, ListArguments, SourceCommand},
     session::{Session, sentence},
 };
-use crate::{config::source_argument, output};
+use crate::{
+    config::{source_argument, source_password},
+    output,
+};
 
 pub async fn run(common: &Common, command: SourceCommand) -> Result<(), String> {
     let here = std::env::current_dir().map_err(|error| format!("The working directory cannot be told: {error}."))?;
@@ -16,8 +19,9 @@ pub async fn run(common: &Common, command: SourceCommand) -> Result<(), String> 
     let (engine, caller) = (&session.engine, &session.caller);
     match command {
         SourceCommand::List(ListArguments { json }) => list(&session, json).await,
-        SourceCommand::Add { source, json } => {
-            let source = source_argument::parse(&source, &here)?;
+        SourceCommand::Add { source, password_file, json } => {
+            let given = source_password::from_file(password_file.as_deref())?;
+            let source = source_password::complete(source_argument::parse(&source, &here)?, given)?;
             let source = engine.create_source(caller, source).await.map_err(sentence)?;
             if json {
                 return output::json(&described(&session, &source).await?);
@@ -42,9 +46,18 @@ pub async fn run(common: &Common, command: SourceCommand) -> Result<(), String> 
             }
             Ok(())
         }
-        SourceCommand::Replace { name, source } => {
+        SourceCommand::Password { name, password_file } => {
+            let Source { id, config, managed, .. } = engine.source_named(caller, &name).await.map_err(sentence)?;
+            let given = source_password::from_file(password_file.as_deref())?;
+            let source = source_password::complete(NewSource { name, config, managed }, given)?;
+            let secret = source.config.secret.ok_or("No password was given: name a file with --password-file.")?;
+            engine.set_source_secret(caller, id, &secret).await.map_err(sentence)?;
+            output::line(&format!("The password of {} is changed.", source.name))
+        }
+        SourceCommand::Replace { name, source, password_file } => {
             let named = format!("{name}={source}");
-            let source = source_argument::parse(&named, &here)?;
+            let given = source_password::from_file(password_file.as_deref())?;
+            let source = source_password::complete(source_argument::parse(&named, &here)?, given)?;
             let source = engine.replace_source(caller, source).await.map_err(sentence)?;
             output::line(&format!("{} now stands for {}.", source.name, source.config.location))
         }

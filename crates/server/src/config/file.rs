@@ -91,9 +91,14 @@ pub struct Limits {
 #[serde(deny_unknown_fields)]
 pub struct Source {
     pub name: String,
-    /// `directory` or `sqlite`
+    /// `directory`, `sqlite` or `postgresql`
     pub kind: String,
-    pub path: PathBuf,
+    /// Of a directory or an SQLite database.
+    pub path: Option<PathBuf>,
+    /// `postgresql://user@host:port/database?sslmode=...`, without password.
+    pub url: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub password_env: Option<String>,
     #[serde(default)]
     pub options: BTreeMap<String, toml::Value>,
 }
@@ -171,7 +176,7 @@ mod tests {
     fn a_whole_file_is_understood() {
         let file = parse(include_str!("../../../../docs/trivault.example.toml")).unwrap();
         assert_eq!(file.listeners.len(), 2);
-        assert_eq!(file.sources.len(), 2);
+        assert_eq!(file.sources.len(), 3);
         assert_eq!(file.stores.len(), 2);
     }
 }

@@ -4,6 +4,7 @@ pub mod file;
 pub mod resolve;
 pub mod secret;
 pub mod source_argument;
+pub mod source_password;
 pub mod suggestion;
 
 pub use resolve::{Configuration, Database, Listener};

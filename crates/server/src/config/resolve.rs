@@ -8,9 +8,9 @@ use std::{
 
 use trivault_engine::{NewSource, NewStore, Role, SecretText, StoreCredentials, StoreLocation};
 use trivault_http::Network;
-use trivault_sources::SourceConfig;
+use trivault_sources::{SourceConfig, postgresql};
 
-use super::{file, secret, source_argument, suggestion};
+use super::{file, secret, source_argument, source_password, suggestion};
 use crate::cli::args::{Common, LogFormat, ServeArguments};
 
 /// Where clients of all three dialects look first.
@@ -252,18 +252,12 @@ fn database(file::Database { url, password_file, password_env }: file::Database)
 
 fn all_sources(configured: Vec<file::Source>, arguments: &[String], here: &Path) -> Result<Vec<NewSource>, String> {
     let mut sources = Vec::new();
-    for file::Source { name, kind, path, options } in configured {
-        source_argument::check_name(&name)?;
-        let options = match serde_json::to_value(&options) {
-            Ok(serde_json::Value::Object(options)) => options,
-            Ok(_) | Err(_) => return Err(format!("The options of the source {name} cannot be understood.")),
-        };
-        let location = source_argument::absolute(here, &path).to_string_lossy().into_owned();
-        let config = SourceConfig { kind, location, options, never_capture: Vec::new(), secret: None };
-        sources.push(NewSource { name, config, managed: true });
+    for source in configured {
+        sources.push(configured_source(source, here)?);
     }
     for text in arguments {
-        sources.push(NewSource { managed: true, ..source_argument::parse(text, here)? });
+        let source = source_password::complete(source_argument::parse(text, here)?, None)?;
+        sources.push(NewSource { managed: true, ..source });
     }
     for (position, source) in sources.iter().enumerate() {
         if sources[..position].iter().any(|other| other.name == source.name) {
@@ -274,6 +268,31 @@ fn all_sources(configured: Vec<file::Source>, arguments: &[String], here: &Path)
         }
     }
     Ok(sources)
+}
+
+fn configured_source(source: file::Source, here: &Path) -> Result<NewSource, String> {
+    let file::Source { name, kind, path, url, password_file, password_env, options } = source;
+    source_argument::check_name(&name)?;
+    let options = match serde_json::to_value(&options) {
+        Ok(serde_json::Value::Object(options)) => options,
+        Ok(_) | Err(_) => return Err(format!("The options of the source {name} cannot be understood.")),
+    };
+    let location = match (path, url, kind.as_str()) {
+        (None, Some(url), postgresql::KIND) => postgresql::with_absolute_files(&url, here)
+            .map_err(|error| format!("The source {name}: {}", source_argument::explained(&error)))?,
+        (_, _, postgresql::KIND) => {
+            return Err(format!(
+                "The source {name} needs url = \"postgresql://USER@HOST:PORT/DATABASE\", and has no path."
+            ));
+        }
+        (Some(path), None, _) => source_argument::absolute(here, &path).to_string_lossy().into_owned(),
+        (_, _, _) => return Err(format!("The source {name} needs a path, and no url.")),
+    };
+    let key = format!("password of the source {name}: password");
+    let password = secret::referenced(&key, password_file.as_deref(), password_env.as_deref())?;
+    let config = SourceConfig { kind, location, options, never_capture: Vec::new(), secret: None };
+    source_password::complete(NewSource { name: name.clone(), config, managed: true }, password)
+        .map_err(|sentence| format!("The source {name}: {sentence}"))
 }
 
 /// `s3://bucket/prefix` or a path.
@@ -403,12 +422,43 @@ mod tests {
             ("[database]\nurl = \"postgresql://u:secret@h/d\"", "holds a password"),
             ("[[stores]]\nname = \"x\"\nlocation = \"ftp://x\"", "not a place"),
             ("[[sources]]\nname = \"a b\"\nkind = \"sqlite\"\npath = \"x\"", "not a name"),
+            ("[[sources]]\nname = \"x\"\nkind = \"sqlite\"\nurl = \"x\"", "needs a path"),
+            ("[[sources]]\nname = \"x\"\nkind = \"postgresql\"\npath = \"x\"", "needs url"),
+            (
+                "[[sources]]\nname = \"x\"\nkind = \"postgresql\"\nurl = \"postgresql://u:secret@h/d\"",
+                "holds a password",
+            ),
+            (
+                "[[sources]]\nname = \"x\"\nkind = \"sqlite\"\npath = \"x\"\npassword_env = \"HOME\"",
+                "takes no password",
+            ),
+            (
+                "[[sources]]\nname = \"x\"\nkind = \"postgresql\"\nurl = \"postgresql://u@h/d\"\noptions = { wrkers = 1 }",
+                "workers, pg_bin",
+            ),
             ("key_file = \"a\"\nkey_env = \"B\"", "not both"),
         ] {
             let sentence = joined(text).unwrap_err();
             assert!(sentence.contains(part), "{text}: {sentence}");
             assert!(!sentence.contains("secret@"), "{sentence}");
         }
+    }
+
+    #[test]
+    fn a_database_on_a_server_is_given_by_its_url_and_a_reference_to_its_password() {
+        let folder = tempfile::tempdir().unwrap();
+        let password = folder.path().join("password");
+        std::fs::write(&password, "hunter22\n").unwrap();
+        let text = format!(
+            "[[sources]]\nname = \"bank\"\nkind = \"postgresql\"\npassword_file = {password:?}\n\
+             url = \"postgresql://ada@db.example/bank?sslmode=verify-full&sslrootcert=ca.pem\"\n\
+             options = {{ workers = 4, lock_timeout_seconds = 10, whole_dump = true, pg_bin = \"/opt/pg/bin\" }}"
+        );
+        let configuration = joined(&text).unwrap();
+        let [source] = configuration.sources.as_slice() else { panic!("{configuration:?}") };
+        assert_eq!(source.config.secret.as_ref().unwrap().expose(), "hunter22");
+        assert!(source.config.location.ends_with("sslrootcert=%2Fhere%2Fca.pem"), "{}", source.config.location);
+        assert!(!format!("{configuration:?}").contains("hunter22"));
     }
 
     #[test]
