@@ -13,6 +13,22 @@
 // Its users, the capture and the restore, come one after another.
 #![allow(dead_code, unused_imports)]
 
+mod archive;
+mod entry;
+mod error;
 mod framing;
+mod header;
+mod split;
+mod text;
+mod wire;
 
+pub(in crate::postgresql) use archive::{Archive, LargeObjectGroup};
+pub(in crate::postgresql) use entry::{Entry, Offset, Section};
+pub(in crate::postgresql) use error::DumpError;
 pub(in crate::postgresql) use framing::{LargeObjectFraming, PIECE_BYTES, PieceSums, framed_length};
+pub(in crate::postgresql) use header::{Compression, Header, Version};
+pub(in crate::postgresql) use split::{Event, ROWS_END, Splitter};
+pub(in crate::postgresql) use text::Text;
+
+#[cfg(test)]
+mod tests;
