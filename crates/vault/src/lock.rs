@@ -109,6 +109,16 @@ impl Lock {
         self.refresher.as_ref().is_some_and(Refresher::is_alive)
     }
 
+    /// Whether the lock still protects what its holder has written, asked of the store itself: to be called right before
+    /// something is written that relies on it.
+    ///
+    /// # Errors
+    /// `StoreUnavailable` when it could not be refreshed for 22 minutes, or when somebody has removed its file, after which
+    /// a prune may have removed more.
+    pub fn check(&self) -> Result<()> {
+        self.refresher.as_ref().map_or(Ok(()), Refresher::check)
+    }
+
     #[cfg(test)]
     pub(crate) fn refresh_now(&self) -> Result<()> {
         self.refresher.as_ref().map_or(Ok(()), Refresher::refresh_now)

@@ -1,8 +1,9 @@
 //! Keeps a lock fresh from a thread of its own, whatever the data path is waiting for.
 
 use crate::{
+    backend::FileKind,
     core::{Core, lock as guard},
-    error::{Result, VaultError},
+    error::{Result, VaultError, VaultErrorKind},
     id::Id,
     lock::{self, HeldLocks, LockMode},
 };
@@ -79,6 +80,27 @@ impl Refresher {
     /// Whether the last refresh is recent enough.
     pub fn is_alive(&self) -> bool {
         guard(&self.shared.state).refreshed.is_recent()
+    }
+
+    /// Whether the last refresh is recent enough and its file is there.
+    pub fn check(&self) -> Result<()> {
+        // Held over the question, so that a refresh does not take the file away meanwhile.
+        let state = guard(&self.shared.state);
+        if !state.refreshed.is_recent() {
+            let sentence =
+                "the lock in the vault could not be refreshed for 22 minutes, so that others take it for stale";
+            return Err(VaultError::new(VaultErrorKind::StoreUnavailable, sentence));
+        }
+        match self.shared.core.backend.length(FileKind::Lock, &state.id.to_hex()) {
+            Ok(_) => Ok(()),
+            Err(error) if *error.kind() == VaultErrorKind::Missing => {
+                let sentence = "somebody removed the lock from the vault while it was written to";
+                Err(VaultError::new(VaultErrorKind::StoreUnavailable, sentence)
+                    .with_hint("do not use `restic unlock --remove-all` while backups run")
+                    .with_source(error))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Refreshes without waiting for the time.

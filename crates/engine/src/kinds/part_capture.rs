@@ -170,10 +170,11 @@ fn capture(
     context.begin_step(VERIFY, step)?;
     let mut refused: Option<JobError> = None;
     let mut guard = || {
-        // The last look at the lease; right after it the snapshot is written.
+        // The last look at locks and lease; right after it the snapshot is written.
         let answer = context
             .end_step(VERIFY, step, StepState::Succeeded)
             .and_then(|()| context.begin_step(COMMIT, step))
+            .and_then(|()| context.check_locks())
             .and_then(|()| context.check_lease());
         answer.map_err(|error| {
             let kind = trivault_vault::VaultError::cancelled();

@@ -99,6 +99,30 @@ async fn a_snapshot_whose_writer_lost_its_lease_is_taken_over_and_stays_alone() 
     lose_the_lease_at("written").await;
 }
 
+/// As `restic unlock --remove-all` does, after which a prune may take what the backup relies on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_whose_lock_somebody_removed_writes_no_snapshot_and_is_tried_again() {
+    let gate = Gate::closed("verify", 1);
+    let bench = Bench::with(|options| options.observer = Some(gate.observer())).await;
+    let source = bench.directory("photos").await;
+    let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+    let started = bench.engine.start_backup(&admin(), bench.request(&repository)).await.unwrap();
+    gate.arrived("verify", 1, 1).await;
+    let StoreLocation::Local { path } = &bench.store.location else { unreachable!() };
+    let vault = LocalRoot::new(path).unwrap().vault("vault").unwrap();
+    let locks = vault.list(FileKind::Lock).unwrap();
+    assert!(!locks.is_empty());
+    for lock in locks {
+        vault.remove(FileKind::Lock, &lock.name).unwrap();
+    }
+    gate.open();
+    let job = bench.ended(started.job.id).await;
+    let log = bench.log(job.id).await;
+    assert_eq!((job.state, job.attempt), (JobState::Succeeded, 2), "{log}");
+    assert!(log.contains("Somebody removed the lock"), "{log}");
+    assert!(vault.list(FileKind::Lock).unwrap().is_empty(), "the second attempt's lock is given back");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_repositories_write_to_one_vault_at_once() {
     let gate = Gate::closed("capture", 1);

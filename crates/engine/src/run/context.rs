@@ -276,6 +276,17 @@ impl RunContext {
         self.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Right before a snapshot is written: whether restic's locks still protect what was stored for it.
+    ///
+    /// # Errors
+    /// `StoreUnavailable`, to be tried again: what the snapshot names may be gone.
+    pub(crate) fn check_locks(&self) -> JobResult<()> {
+        for held in self.locks().iter() {
+            held.lock.check()?;
+        }
+        Ok(())
+    }
+
     /// Gives all locks back. A lock file that cannot be removed now is removed by a reconciler.
     pub(crate) fn release_locks(&self) {
         let held: Vec<HeldLock> = self.locks().drain(..).collect();

@@ -23,6 +23,20 @@ fn shared_locks_bear_each_other_and_an_exclusive_one_bears_none() {
 }
 
 #[test]
+fn a_lock_protects_as_long_as_its_file_is_there() {
+    let scene = Scene::new();
+    let held = scene.vault.lock(LockMode::Shared, Duration::ZERO).unwrap();
+    held.check().unwrap();
+    held.refresh_now().unwrap();
+    held.check().unwrap();
+    scene.reopened().remove_locks(&[held.id()]).unwrap();
+    let refused = held.check().unwrap_err();
+    assert_eq!(*refused.kind(), VaultErrorKind::StoreUnavailable);
+    assert!(refused.hint().unwrap().contains("restic unlock"), "{refused}");
+    held.release().unwrap();
+}
+
+#[test]
 fn who_waits_gets_the_lock_when_it_is_released() {
     let scene = Scene::new();
     let held = scene.vault.lock(LockMode::Exclusive, Duration::ZERO).unwrap();
