@@ -6,7 +6,13 @@ use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use serde_json::Value;
 use trivault_testkit::gateway::{self, Gateway, Setup};
-use trivault_tests::{World, client::Who, compare::assert_same_database, sample, world::DATABASE};
+use trivault_tests::{
+    World,
+    client::{Body, Who},
+    compare::assert_same_database,
+    sample,
+    world::{DATABASE, PASSCODE},
+};
 
 fn text(output: &std::process::Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -125,7 +131,7 @@ async fn users_and_tokens_are_managed_beside_the_server() {
     let mira = Who::Basic("mira".into(), "mira's password".into());
     let path = "/api/v1/cluster/self/repository/active";
     assert_eq!(world.client.get(path, &mira).await.status, 200);
-    let body = trivault_tests::client::Body::Text(r#"{"plan":"_hourly_backups","archive":"/a"}"#);
+    let body = Body::Text(r#"{"plan":"_hourly_backups","archive":"/a"}"#);
     let refused = world.client.post(&format!("{path}/r"), &mira, body).await;
     assert_eq!(refused.status, 403, "{}", refused.text());
     assert!(refused.json["message"].is_string() && refused.json["permissions"].is_array());
@@ -135,7 +141,7 @@ async fn users_and_tokens_are_managed_beside_the_server() {
     assert!(secret.starts_with("tk-us-") && secret.len() == 6 + 48, "{secret}");
     let exchange = async || {
         let who = Who::Basic(String::new(), secret.to_owned());
-        world.client.post("/v1/tokens/exchange", &who, trivault_tests::client::Body::None).await
+        world.client.post("/v1/tokens/exchange", &who, Body::None).await
     };
     let bearer = exchange().await.json["token"].as_str().unwrap().to_owned();
     assert_eq!(world.client.get("/v1/apps", &Who::Bearer(bearer.clone())).await.status, 200);
@@ -175,6 +181,55 @@ fn another_location_under_a_known_name_refuses_to_start_until_it_is_replaced() {
     let output = gateway::command(&data, &["source", "replace", "files", &format!("dir:{}", two.display())]);
     assert!(output.status.success(), "{}", text(&output));
     assert!(Gateway::start(&data, &setup(&two)).stop());
+}
+
+#[tokio::test]
+async fn a_store_of_another_installation_is_read_only_until_it_is_adopted() {
+    let mut one = World::new();
+    one.gateway.json(&["backup", "create", "--source", DATABASE, "--json"]);
+    let vaults = one.gateway.json(&["vault", "list", "--json"]);
+    let exported = one.gateway.command(&["vault", "export-key", vaults[0]["id"].as_str().unwrap()]);
+    let place = one.data_directory().join("stores/default");
+    assert!(one.gateway.stop());
+
+    let other = World::new();
+    let added = other.gateway.json(&["store", "add", "found", place.to_str().unwrap(), "--json"]);
+    assert_eq!(added["read_only"], true);
+    let token = other.arcgis_token().await;
+    let create = "/arcgis/admin/system/disasterrecovery/stores/found/backups/create";
+    let fields = [("name", "n"), ("passcode", PASSCODE), ("f", "json"), ("token", token.as_str())];
+    let refused = other.client.post(create, &Who::Nobody, Body::Form(&fields)).await;
+    assert!(refused.json["error"]["message"].as_str().unwrap().contains("read-only"), "{}", refused.text());
+
+    let (right, wrong) = (other.path().join("right"), other.path().join("wrong"));
+    fs::write(&right, &exported.stdout).unwrap();
+    fs::write(&wrong, "0123456789\n").unwrap();
+    let adopt = |password: Option<&std::path::Path>| {
+        let mut arguments = vec!["store", "adopt", "found"];
+        arguments.extend(password.iter().flat_map(|path| ["--password-file", path.to_str().unwrap()]));
+        other.gateway.command(&arguments)
+    };
+    let output = adopt(None);
+    assert!(!output.status.success() && text(&output).contains("vault export-key"), "{}", text(&output));
+    let output = adopt(Some(&wrong));
+    assert!(!output.status.success() && text(&output).contains("does not open"), "{}", text(&output));
+    let listed = text(&other.gateway.command(&["store", "list"]));
+    assert!(listed.contains("no: another installation's"), "{listed}");
+
+    let output = adopt(Some(&right));
+    assert!(output.status.success() && text(&output).contains("this installation's now"), "{}", text(&output));
+    assert!(text(&adopt(None)).contains("already"));
+    let answer = other.client.post(create, &Who::Nobody, Body::Form(&fields)).await;
+    let job = answer.json["jobid"].as_str().unwrap_or_else(|| panic!("{}", answer.text()));
+    let job = other.arcgis_job(&token, job).await;
+    assert_eq!(job["status"], "COMPLETED", "{job:#}\n{}", other.gateway.log());
+
+    // The former owner notices before it writes.
+    one.restart();
+    let output = one.gateway.command(&["backup", "create", "--source", DATABASE]);
+    assert!(!output.status.success() && text(&output).contains("adopted by another"), "{}", text(&output));
+    let listed = text(&one.gateway.command(&["store", "list"]));
+    assert!(listed.contains("no: another installation's"), "{listed}");
 }
 
 #[test]

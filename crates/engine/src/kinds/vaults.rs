@@ -3,11 +3,15 @@
 use trivault_vault::Vault;
 
 use crate::{
-    db::{StoreRow, VaultRow},
-    domain::{Error, ErrorCode, Noun, Part, Result, SecretText, StoreId, VaultId, VaultKind, VaultRecord},
+    db::{AuditEntry, StoreRow, VaultRow},
+    domain::{
+        Error, ErrorCode, Noun, ObjectKind, ObjectRef, Part, Result, SecretText, StoreId, VaultId, VaultKind,
+        VaultRecord,
+    },
     failure::{JobResult, in_job},
     run::RunContext,
-    service::Inner,
+    service::{Inner, scheduler},
+    storage::state_file::StoreState,
 };
 
 pub(crate) fn store_row(context: &RunContext, id: StoreId) -> JobResult<StoreRow> {
@@ -38,6 +42,7 @@ pub(crate) fn open_for_writing(
             .hint("Adopt it with `trivault store adopt`, or use another store.")
             .into());
     }
+    check_owner(context, store)?;
     let storage = &context.inner.storage;
     match (known, protected) {
         (Some(row), false) => Ok((row.vault.id, storage.server_vault(store, &row)?)),
@@ -45,6 +50,23 @@ pub(crate) fn open_for_writing(
         (Some(row), true) => Ok((row.vault.id, storage.passcode_vault_to_write(store, &row, context.passcode()?)?)),
         (None, true) => new_passcode_vault(context, store),
     }
+}
+
+/// Whether the store is still ours: another installation may have adopted it since it was attached. It is read-only from then on.
+fn check_owner(context: &RunContext, store: &StoreRow) -> JobResult<()> {
+    let inner = &context.inner;
+    let state = StoreState::read(inner.storage.root_of(store)?.as_ref())?;
+    if state.is_none_or(|state| state.installation == inner.installation) {
+        return Ok(());
+    }
+    let at = ObjectRef::new(ObjectKind::Store, store.store.id.0);
+    let audit = AuditEntry::of(&scheduler(), inner.clock.now(), "store.lost", Some(at));
+    context.wait(inner.db.set_store_read_only(store.store.id, true, &audit))?;
+    tracing::error!(store.name = store.store.name, "a store was adopted by another installation and is read-only now");
+    let sentence = format!("The store {} was adopted by another installation.", store.store.name);
+    Err(Error::new(ErrorCode::NotReady(Noun::Store), sentence)
+        .hint("Use another store, or stop that installation and take it back with `trivault store adopt`.")
+        .into())
 }
 
 fn new_passcode_vault(context: &RunContext, store: &StoreRow) -> JobResult<(VaultId, Vault)> {

@@ -266,6 +266,15 @@ pub enum StoreCommand {
     },
     /// Write, read back and delete one small object.
     Test { name: String },
+    /// Take over a store that another installation has made. Stop that installation first: one alone may write.
+    Adopt {
+        name: String,
+        /// The first line of the file is what `trivault vault export-key` prints there; not needed under the same server key.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

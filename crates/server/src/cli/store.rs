@@ -7,7 +7,7 @@ use super::{
     session::{Session, sentence},
 };
 use crate::{
-    config::{resolve, source_argument},
+    config::{resolve, secret, source_argument},
     output,
 };
 
@@ -20,10 +20,16 @@ pub async fn run(common: &Common, command: StoreCommand) -> Result<(), String> {
             if json {
                 return output::json(&stores);
             }
-            let mut table = output::Table::new(&["NAME", "DEFAULT", "LOCATION"]);
+            let mut table = output::Table::new(&["NAME", "DEFAULT", "WRITABLE", "LOCATION"]);
             for store in stores {
                 let default = if store.is_default { "yes" } else { "" };
-                table.row(vec![store.name, default.to_owned(), location_text(&store.location)]);
+                let writable = if store.read_only { "no: another installation's" } else { "yes" };
+                table.row(vec![
+                    store.name,
+                    default.to_owned(),
+                    writable.to_owned(),
+                    location_text(&store.location),
+                ]);
             }
             table.print()
         }
@@ -38,12 +44,30 @@ pub async fn run(common: &Common, command: StoreCommand) -> Result<(), String> {
             if json {
                 return output::json(&store);
             }
-            output::line(&format!("Attached the store {} at {}.", store.name, location_text(&store.location)))
+            output::line(&format!("Attached the store {} at {}.", store.name, location_text(&store.location)))?;
+            if store.read_only {
+                let text = "It belongs to another installation and is read-only. To take it over: trivault store adopt";
+                output::line(&format!("{text} {}", store.name))?;
+            }
+            Ok(())
         }
         StoreCommand::Test { name } => {
             let store = engine.store_named(caller, &name).await.map_err(sentence)?;
             engine.probe_store(caller, store.id).await.map_err(sentence)?;
             output::line(&format!("The store {name} can be written and read."))
+        }
+        StoreCommand::Adopt { name, password_file, json } => {
+            let password = password_file.as_deref().map(secret::from_file).transpose()?;
+            let store = engine.store_named(caller, &name).await.map_err(sentence)?;
+            let was_foreign = store.read_only;
+            let store = engine.adopt_store(caller, store.id, password).await.map_err(sentence)?;
+            if json {
+                return output::json(&store);
+            }
+            output::line(&match was_foreign {
+                true => format!("The store {name} is this installation's now."),
+                false => format!("The store {name} was this installation's already."),
+            })
         }
     }
 }
