@@ -1,6 +1,7 @@
 //! What brings the installation back to how it should be, again and again. None takes input, all are idempotent, one driver runs them.
 
 mod configuration;
+mod leftovers;
 mod plans;
 mod vanished;
 
@@ -39,10 +40,11 @@ enum Reconciler {
     UnusedKeys,
     StaleTokens,
     VanishedSnapshots,
+    Leftovers,
 }
 
 impl Reconciler {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::ExpiredLeases,
         Self::DuePlans,
         Self::InterruptedRestores,
@@ -53,6 +55,7 @@ impl Reconciler {
         Self::UnusedKeys,
         Self::StaleTokens,
         Self::VanishedSnapshots,
+        Self::Leftovers,
     ];
 
     fn every(self, inner: &Inner) -> Duration {
@@ -62,7 +65,7 @@ impl Reconciler {
             Self::DuePlans => inner.options.poll.min(SECOND),
             Self::InterruptedRestores | Self::Configuration | Self::StaleLocks => 5 * SECOND,
             Self::DeadNodes | Self::UnusedKeys => MINUTE,
-            Self::StaleTokens | Self::VanishedSnapshots => HOUR,
+            Self::StaleTokens | Self::VanishedSnapshots | Self::Leftovers => HOUR,
         }
     }
 
@@ -74,7 +77,8 @@ impl Reconciler {
             | Self::NodeHeartbeat
             | Self::DeadNodes
             | Self::UnusedKeys
-            | Self::StaleTokens => false,
+            | Self::StaleTokens
+            | Self::Leftovers => false,
         }
     }
 
@@ -93,6 +97,7 @@ impl Reconciler {
             }
             Self::StaleTokens => stale_tokens(inner).await,
             Self::VanishedSnapshots => vanished::mark(inner).await,
+            Self::Leftovers => leftovers::remove(inner).await,
         }
     }
 }
