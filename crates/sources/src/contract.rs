@@ -425,6 +425,15 @@ pub trait SourceDriver: Send + Sync {
         stem: &str,
         modified: Timestamp,
     ) -> Result<Box<dyn RandomRead>>;
+    /// Writes the part as SQL that the engine's own client takes, for those who want to read it or change it on the way.
+    /// Returning `Ok` means that all of it was written.
+    fn export_sql(&self, _: std::sync::Arc<dyn PartReader>, _: &mut dyn std::io::Write) -> Result<()> {
+        Err(SourceError::new(
+            crate::ErrorKind::Unsupported,
+            format!("A backup of the kind {} cannot be written as SQL.", self.kind()),
+        )
+        .hint("Download it instead."))
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

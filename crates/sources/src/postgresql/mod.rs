@@ -11,6 +11,7 @@ mod dump;
 mod errors;
 mod estimate;
 mod layout;
+mod plain;
 mod probe;
 mod restore;
 mod session;
@@ -131,5 +132,9 @@ impl SourceDriver for PostgresqlSource {
 
     fn download(&self, part: Arc<dyn PartReader>, stem: &str, modified: Timestamp) -> Result<Box<dyn RandomRead>> {
         download::download(part, stem, modified)
+    }
+
+    fn export_sql(&self, part: Arc<dyn PartReader>, out: &mut dyn std::io::Write) -> Result<()> {
+        plain::plain_sql(&self.settings, part, out)
     }
 }

@@ -14,6 +14,8 @@
 #![allow(dead_code, unused_imports)]
 
 mod archive;
+mod assembled;
+mod blueprint;
 mod entry;
 mod error;
 mod framing;
@@ -23,6 +25,8 @@ mod text;
 mod wire;
 
 pub(in crate::postgresql) use archive::{Archive, LargeObjectGroup};
+pub(in crate::postgresql) use assembled::Assembled;
+pub(in crate::postgresql) use blueprint::measure;
 pub(in crate::postgresql) use entry::{Entry, Offset, Section};
 pub(in crate::postgresql) use error::DumpError;
 pub(in crate::postgresql) use framing::{LargeObjectFraming, PIECE_BYTES, PieceSums, framed_length};

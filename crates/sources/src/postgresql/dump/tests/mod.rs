@@ -1,6 +1,8 @@
 //! With archives that the real `pg_dump` makes of a real server.
 
+mod putting_together;
 mod reading;
+mod stored;
 
 use std::process::{Command, Stdio};
 
