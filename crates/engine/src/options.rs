@@ -80,6 +80,9 @@ pub struct EngineOptions {
     pub lease: Duration,
     /// Jobs that run at once on this node.
     pub workers: usize,
+    /// Jobs of one store, and of one source, that run at once on all nodes together; `None`: as many as there are workers.
+    pub jobs_per_store: Option<u32>,
+    pub jobs_per_source: Option<u32>,
     /// Bytes that all writers and readers of vaults hold at most.
     pub memory_budget: u64,
     /// 1 to 19.
@@ -107,6 +110,8 @@ impl EngineOptions {
             clock: Arc::new(SystemClock),
             lease: Duration::from_secs(60),
             workers: 2,
+            jobs_per_store: None,
+            jobs_per_source: None,
             memory_budget: trivault_vault::MemoryBudget::DEFAULT_BYTES,
             zstd_level: 3,
             zone: Tz::UTC,

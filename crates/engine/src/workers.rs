@@ -126,7 +126,8 @@ pub(crate) fn start(inner: &Arc<Inner>) {
 
 async fn work(inner: Arc<Inner>) {
     let limit = u32::try_from(inner.options.workers).unwrap_or(u32::MAX);
-    let limits = ClaimLimits { per_node: Some(limit), per_store: None, per_source: None };
+    let (per_store, per_source) = (inner.options.jobs_per_store, inner.options.jobs_per_source);
+    let limits = ClaimLimits { per_node: Some(limit), per_store, per_source };
     while !inner.work.is_stopping() {
         // Made before the look, so that a wake-up in between is not missed.
         let woken = inner.work.wake.notified();

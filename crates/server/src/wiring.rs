@@ -42,6 +42,8 @@ pub async fn open_engine(configuration: &Configuration, server: bool) -> Result<
         node_name: node_name(),
         lease: configuration.lease,
         workers: configuration.workers,
+        jobs_per_store: configuration.jobs_per_store,
+        jobs_per_source: configuration.jobs_per_source,
         memory_budget: configuration.memory,
         zstd_level: configuration.compression_level,
         zone: configuration.zone,

@@ -99,6 +99,33 @@ async fn a_snapshot_whose_writer_lost_its_lease_is_taken_over_and_stays_alone() 
     lose_the_lease_at("written").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_takes_no_more_jobs_at_once_than_it_may() {
+    let gate = Gate::closed("capture", 1);
+    let bench = Bench::with(|options| {
+        options.observer = Some(gate.observer());
+        options.jobs_per_store = Some(1);
+    })
+    .await;
+    let mut jobs = Vec::new();
+    for name in ["photos", "music"] {
+        let source = bench.directory(name).await;
+        let repository = bench.repository(name, SourceSelection::One(source.id)).await;
+        jobs.push(bench.engine.start_backup(&admin(), bench.request(&repository)).await.unwrap().job.id);
+    }
+    gate.arrived("capture", 1, 1).await;
+    let inner = bench.engine.inner();
+    assert!(inner.options.workers > 1, "there is a worker for the second");
+    let limits = crate::db::ClaimLimits { per_store: Some(1), ..crate::db::ClaimLimits::default() };
+    let now = bench.engine.now();
+    assert!(inner.db.claim(inner.node, now, now, &limits).await.unwrap().is_none());
+    assert_eq!(bench.job(jobs[1]).await.state, JobState::Queued);
+    gate.open();
+    for job in jobs {
+        assert_eq!(bench.ended(job).await.state, JobState::Succeeded);
+    }
+}
+
 /// As `restic unlock --remove-all` does, after which a prune may take what the backup relies on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_whose_lock_somebody_removed_writes_no_snapshot_and_is_tried_again() {

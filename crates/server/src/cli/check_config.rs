@@ -30,6 +30,11 @@ pub fn run(common: &Common, arguments: &CheckConfigArguments) -> Result<(), Stri
     output::line("\nThe configuration is good.")
 }
 
+/// A limit that can be absent.
+fn most(jobs: Option<u32>) -> String {
+    jobs.map_or_else(|| "no limit of their own".to_owned(), |jobs| jobs.to_string())
+}
+
 fn database(configuration: &Configuration) -> String {
     match &configuration.database {
         Database::Sqlite => format!("SQLite in {}", configuration.data_directory.join("trivault.db").display()),
@@ -54,6 +59,8 @@ fn rows(configuration: &Configuration) -> Vec<(String, String)> {
             configuration.public_url.as_ref().map_or("from each request".to_owned(), ToString::to_string),
         ),
         ("jobs at a time".to_owned(), configuration.workers.to_string()),
+        ("jobs of one store".to_owned(), most(configuration.jobs_per_store)),
+        ("jobs of one source".to_owned(), most(configuration.jobs_per_source)),
         ("memory in flight".to_owned(), output::bytes(configuration.memory)),
         ("ArcGIS contexts".to_owned(), configuration.contexts.join(", ")),
     ];

@@ -24,12 +24,7 @@ pub async fn run(common: &Common, command: StoreCommand) -> Result<(), String> {
             for store in stores {
                 let default = if store.is_default { "yes" } else { "" };
                 let writable = if store.read_only { "no: another installation's" } else { "yes" };
-                table.row(vec![
-                    store.name,
-                    default.to_owned(),
-                    writable.to_owned(),
-                    location_text(&store.location),
-                ]);
+                table.row(vec![store.name, default.to_owned(), writable.to_owned(), location_text(&store.location)]);
             }
             table.print()
         }

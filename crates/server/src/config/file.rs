@@ -73,6 +73,10 @@ pub struct Log {
 pub struct Limits {
     /// Jobs at a time on this node.
     pub workers: Option<usize>,
+    /// Jobs of one store at a time, on all nodes together.
+    pub jobs_per_store: Option<u32>,
+    /// Jobs of one source at a time, on all nodes together.
+    pub jobs_per_source: Option<u32>,
     /// MiB that backups and restores may keep in flight.
     pub memory_mib: Option<u64>,
     /// MiB of a request's body.

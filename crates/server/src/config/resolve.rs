@@ -59,6 +59,9 @@ pub struct Configuration {
     pub listeners: Vec<Listener>,
     pub database: Database,
     pub workers: usize,
+    /// `None`: as many as there are workers.
+    pub jobs_per_store: Option<u32>,
+    pub jobs_per_source: Option<u32>,
     /// Bytes.
     pub memory: u64,
     /// Bytes.
@@ -112,8 +115,18 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         arcgis,
         dbaas,
     } = file;
-    let file::Limits { workers, memory_mib, body_mib, request_seconds, stop_seconds, lease_seconds, compression_level } =
-        limits;
+    let file::Limits {
+        workers,
+        jobs_per_store,
+        jobs_per_source,
+        memory_mib,
+        body_mib,
+        request_seconds,
+        stop_seconds,
+        lease_seconds,
+        compression_level,
+    } = limits;
+    let jobs_per = |key: &str, most: Option<u32>| most.map(|most| within(key, most, 1, 64)).transpose();
     let data_directory = common.data_dir.clone().or(data_dir).unwrap_or_else(default_data_directory);
     if key_file.is_some() && key_env.is_some() {
         return Err("Give either key_file or key_env, not both.".to_owned());
@@ -129,6 +142,8 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         listeners: if serve.listen.is_empty() { configured_listeners(listeners)? } else { listen(&serve.listen)? },
         database: database.map_or(Ok(Database::Sqlite), self::database)?,
         workers: within("limits.workers", workers.unwrap_or(2), 1, 64)?,
+        jobs_per_store: jobs_per("limits.jobs_per_store", jobs_per_store)?,
+        jobs_per_source: jobs_per("limits.jobs_per_source", jobs_per_source)?,
         memory: within("limits.memory_mib", memory_mib.unwrap_or(160), 64, 1 << 20)? << 20,
         body_limit: within("limits.body_mib", body_mib.unwrap_or(1), 1, 64)? as usize * 1024 * 1024,
         request_time: Duration::from_secs(within("limits.request_seconds", request_seconds.unwrap_or(30), 1, 3600)?),
@@ -418,6 +433,8 @@ mod tests {
             ("[[listeners]]\naddress = \"127.0.0.1:1\"\ndialects = [\"redfish\"]", "not a dialect"),
             ("time_zone = \"Europe/Berln\"", "Did you mean `Europe/Berlin`"),
             ("[limits]\nworkers = 0", "1 to 64"),
+            ("[limits]\njobs_per_store = 0", "limits.jobs_per_store is 0; it can be 1 to 64"),
+            ("[limits]\njobs_per_source = 65", "1 to 64"),
             ("[arcgis]\ncontexts = [\"api\"]", "collides"),
             ("[database]\nurl = \"postgresql://u:secret@h/d\"", "holds a password"),
             ("[[stores]]\nname = \"x\"\nlocation = \"ftp://x\"", "not a place"),
