@@ -41,6 +41,11 @@ async fn a_couchbase_backup_is_listed_restored_and_deleted_through_the_others() 
     let job = world.arcgis_job(&token, restored.json["jobid"].as_str().unwrap()).await;
     assert_eq!(job["status"], "COMPLETED", "{job:#}\n{}", world.gateway.log());
     assert_same_database(&reference, &world.database);
+    // The passcode that the form demands was compared with nothing, and the log says so.
+    let jobs = world.gateway.json(&["jobs", "list", "--json"]);
+    let restore = jobs.as_array().unwrap().iter().find(|job| job["kind"] == "restore").unwrap();
+    let log = world.gateway.json(&["jobs", "log", restore["id"].as_str().unwrap(), "--json"]).to_string();
+    assert!(log.contains("not compared") && !log.contains("anything at all"), "{log}");
 
     let deleted = world
         .client

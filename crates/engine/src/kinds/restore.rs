@@ -37,6 +37,9 @@ pub(crate) struct Params {
     pub(crate) selection: Selection,
     /// The jobs that back up first what is there.
     pub(crate) safety: Vec<JobId>,
+    /// A passcode came with the request, and there is a part that has none.
+    #[serde(default)]
+    pub(crate) passcode_ignored: bool,
     /// What will be done, written before it is done.
     #[serde(default)]
     pub(crate) plans: Vec<PartRestorePlan>,
@@ -68,6 +71,9 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
         return Err(Error::new(ErrorCode::Cancelled, sentence)
             .hint("Look at the job's log, then send it again.")
             .into());
+    }
+    if params.passcode_ignored {
+        context.log("The backup was made without a passcode: the one that was given was not compared with anything.");
     }
     let mut resolved = Vec::new();
     for item in &params.items {

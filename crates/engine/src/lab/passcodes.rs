@@ -98,3 +98,43 @@ async fn a_restart_ends_a_job_whose_passcode_is_gone() {
     assert_eq!(job.state, JobState::Failed);
     assert!(job.failure.unwrap().sentence.contains("passcode is not kept"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_passcodes_has_to_wait_and_others_have_not() {
+    let bench = Bench::new().await;
+    let source = bench.directory("photos").await;
+    let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+    let mut request = bench.request(&repository);
+    request.passcode = secret(PASSCODE);
+    let backup = bench.back_up_as(request).await;
+    let right = SecretText::new(PASSCODE);
+    let guess = async |passcode: &SecretText| bench.engine.check_passcode(&admin(), backup.id, passcode).await;
+    for number in 0..10 {
+        assert!(!guess(&SecretText::new(format!("guess number {number}"))).await.unwrap());
+    }
+    let refused = guess(&SecretText::new("guess number 10")).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Throttled);
+    let mut restore = bench.restore_request(&backup, RestoreInto::InPlace);
+    restore.passcode = secret("guess number 11");
+    assert_eq!(bench.engine.start_restore(&admin(), restore).await.unwrap_err().code, ErrorCode::Throttled);
+    assert_eq!(guess(&right).await.unwrap_err().code, ErrorCode::Throttled, "else the wait would tell a right guess");
+    let mut other = admin();
+    other.principal.user = UserId(uuid::Uuid::now_v7());
+    assert!(bench.engine.check_passcode(&other, backup.id, &right).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passcode_for_a_backup_without_one_is_not_compared_and_the_log_says_so() {
+    let bench = Bench::new().await;
+    let source = bench.directory("photos").await;
+    let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+    let backup = bench.back_up(&repository).await;
+    let mut restore = bench.restore_request(&backup, RestoreInto::InPlace);
+    let told = async |job: &Job| bench.log(job.id).await.contains("not compared");
+    let job = bench.restore(restore.clone()).await;
+    assert!(job.state == JobState::Succeeded && !told(&job).await);
+    restore.passcode = secret(PASSCODE);
+    let job = bench.restore(restore).await;
+    let log = bench.log(job.id).await;
+    assert!(job.state == JobState::Succeeded && told(&job).await && !log.contains(PASSCODE), "{log}");
+}

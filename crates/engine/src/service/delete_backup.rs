@@ -76,11 +76,37 @@ pub(super) async fn check_passcode(
     let part = backup.parts.iter().find(|part| part.vault.is_some()).ok_or_else(|| {
         Error::new(ErrorCode::NotReady(Noun::Backup), "The backup holds nothing that a passcode could open.")
     })?;
-    is_passcode_of(inner, part, passcode).await
+    is_passcode_of(inner, caller, part, passcode).await
 }
 
-/// Whether a passcode opens the vault of a part.
-pub(super) async fn is_passcode_of(inner: &Arc<Inner>, part: &Part, passcode: &SecretText) -> Result<bool> {
+/// What the throttle calls guesses at passcodes, beside the names of users.
+const PASSCODES: &str = "a passcode";
+
+/// Whether a passcode opens the vault of a part. Who has given too many wrong ones has to wait, whichever backup they were for.
+///
+/// # Errors
+/// `Throttled`.
+pub(super) async fn is_passcode_of(
+    inner: &Arc<Inner>,
+    caller: &Caller,
+    part: &Part,
+    passcode: &SecretText,
+) -> Result<bool> {
+    let (who, now) = (caller.principal.user.to_string(), inner.clock.now());
+    if inner.access.throttle.is_closed(&who, PASSCODES, now) {
+        return Err(Error::new(ErrorCode::Throttled, "Too many wrong passcodes; try again in a minute."));
+    }
+    let is_right = opens(inner, part, passcode).await?;
+    if is_right {
+        inner.access.throttle.succeeded(&who, PASSCODES);
+    } else {
+        inner.access.throttle.failed(&who, PASSCODES, now);
+        tracing::info!(user = caller.principal.name, "a passcode was wrong");
+    }
+    Ok(is_right)
+}
+
+async fn opens(inner: &Arc<Inner>, part: &Part, passcode: &SecretText) -> Result<bool> {
     let (store, row) = reading_vault(inner, part).await?;
     let (inner, passcode) = (Arc::clone(inner), passcode.clone());
     blocking(move || match &row.locator {

@@ -60,7 +60,8 @@ pub(super) async fn start(inner: &Arc<Inner>, caller: &Caller, request: StartRes
     let job = new_job(inner, caller, JobKind::Restore, about, None);
     let alone = targets.first().map(|source| JobScope { resource: Resource::Source, id: source.0, exclusive: true });
     let protected = resolved.iter().any(|item| item.vault.vault.kind == VaultKind::Passcode);
-    let params = Params { items, conflict, selection, safety, plans: Vec::new() };
+    let passcode_ignored = passcode.is_some() && resolved.iter().any(|item| item.vault.vault.kind == VaultKind::Server);
+    let params = Params { items, conflict, selection, safety, passcode_ignored, plans: Vec::new() };
     let enqueue = Enqueue {
         labels: label_job(inner, &job, job_attributes),
         job: NewJob {
@@ -116,7 +117,7 @@ async fn checked(inner: &Arc<Inner>, caller: &Caller, request: &StartRestore) ->
                 Error::new(ErrorCode::PasscodeRequired, "The backup is protected by a passcode.")
                     .hint("Restore it with the passcode it was made with; the server does not keep it.")
             })?;
-            if !is_passcode_of(inner, &found.part, passcode).await? {
+            if !is_passcode_of(inner, caller, &found.part, passcode).await? {
                 let sentence = "The passcode is not the one that the backup was made with.";
                 return Err(Error::new(ErrorCode::WrongPasscode, sentence));
             }
