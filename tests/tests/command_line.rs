@@ -244,7 +244,14 @@ fn a_wrong_configuration_is_refused_with_the_nearest_valid_name() {
     fs::write(directory.path().join("secret"), "x").unwrap();
     let adapted =
         fs::read_to_string(example).unwrap().replace("/etc/trivault/", &format!("{}/", directory.path().display()));
-    fs::write(&path, adapted.replace("offsite-secret", "secret").replace("mira-password", "secret")).unwrap();
+    fs::write(
+        &path,
+        adapted
+            .replace("offsite-secret", "secret")
+            .replace("mira-password", "secret")
+            .replace("bank-password", "secret"),
+    )
+    .unwrap();
     let mut command = Command::new(gateway::binary());
     command.args(["check-config", "--config"]).arg(&path).env("OFFSITE_ACCESS_KEY", "AK");
     let output = command.output().unwrap();
