@@ -20,6 +20,8 @@ mod tools;
 
 use std::sync::Arc;
 
+#[doc(hidden)]
+pub use self::dump::exercise_archive;
 use self::settings::Settings;
 use crate::{
     CaptureManifest, CaptureSink, Estimate, Finding, Interrupted, PartReader, PartRestorePlan, PartRestoreRequest,

@@ -3,6 +3,7 @@
 mod putting_together;
 mod reading;
 mod stored;
+mod versions;
 
 use std::process::{Command, Stdio};
 

@@ -12,11 +12,11 @@ use crate::{
     testing::{MemoryPart, MemoryReader},
 };
 
-fn reader(part: &Arc<MemoryPart>) -> Arc<dyn PartReader> {
+pub fn reader(part: &Arc<MemoryPart>) -> Arc<dyn PartReader> {
     Arc::new(MemoryReader::new(part))
 }
 
-fn all(archive: &mut dyn RandomRead) -> Vec<u8> {
+pub fn all(archive: &mut dyn RandomRead) -> Vec<u8> {
     let mut bytes = vec![0; archive.length() as usize + 1];
     let read = archive.read_at(0, &mut bytes).unwrap();
     assert_eq!(read as u64, archive.length(), "the length is not what was said");
@@ -25,24 +25,24 @@ fn all(archive: &mut dyn RandomRead) -> Vec<u8> {
 }
 
 /// A file for `pg_restore`.
-fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+pub fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), bytes).unwrap();
     file
 }
 
-fn restore(server: &PostgresServer, database: &str, archive: &[u8], arguments: &[&str]) {
+pub fn restore(server: &PostgresServer, database: &str, archive: &[u8], arguments: &[&str]) {
     let file = file(archive);
     let mut command = program(server, "pg_restore");
     command.args(["--exit-on-error", "-d", database]).args(arguments).arg(file.path());
     output(command);
 }
 
-fn new_database(server: &PostgresServer) -> String {
+pub fn new_database(server: &PostgresServer) -> String {
     name(&server.create_database()).to_owned()
 }
 
-fn sql(server: &PostgresServer, database: &str, statement: &str) -> String {
+pub fn sql(server: &PostgresServer, database: &str, statement: &str) -> String {
     server.query(database, statement)
 }
 
@@ -54,7 +54,7 @@ fn schema(server: &PostgresServer, database: &str) -> String {
 }
 
 /// Number and sum of the rows of each table, of sequences and of large objects.
-fn digest(server: &PostgresServer, database: &str) -> Vec<String> {
+pub fn digest(server: &PostgresServer, database: &str) -> Vec<String> {
     // Made by the server, for a name has a line break in it.
     let statements = sql(
         server,

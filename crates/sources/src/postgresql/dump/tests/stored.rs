@@ -102,6 +102,7 @@ pub fn split(bytes: &[u8]) -> Arc<MemoryPart> {
     let mut captured = captured(How::Split);
     let mut splitter = Splitter::new(rest, &archive).unwrap();
     let (mut current, mut content) = (0, Vec::new());
+    let (mut objects, mut entries) = (Vec::new(), Vec::new());
     loop {
         match splitter.next_event().unwrap() {
             Event::DataBegin(dump_id) | Event::LargeObjectsBegin(dump_id) => (current, content) = (dump_id, Vec::new()),
@@ -111,13 +112,17 @@ pub fn split(bytes: &[u8]) -> Arc<MemoryPart> {
                 if entry.is_table_data() {
                     captured.tables.push(store_rows(&sink, entry, &content));
                 } else {
-                    let StreamSummary { length, crc32, .. } = store(&sink, &LARGE_OBJECTS, &content);
-                    let entries = vec![LargeObjectEntry { dump_id: current, length, crc32 }];
-                    captured.large_objects = Some(LargeObjects { count: 3, length, crc32, entries });
+                    let (length, crc32) = (content.len() as u64, crc32fast::hash(&content));
+                    entries.push(LargeObjectEntry { dump_id: current, length, crc32 });
+                    objects.extend_from_slice(&content);
                 }
             }
             Event::End => break,
         }
+    }
+    if !entries.is_empty() {
+        let StreamSummary { length, crc32, .. } = store(&sink, &LARGE_OBJECTS, &objects);
+        captured.large_objects = Some(LargeObjects { count: 3, length, crc32, entries });
     }
     let manifest = manifest(&captured, Some(&archive));
     sink.into_part(manifest)
