@@ -54,11 +54,22 @@ impl Archive {
 
     /// Byte by byte what was read, where nothing was changed.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.with_offsets(|entry| entry.offset)
+    }
+
+    /// A file of its own that says that it holds no data: `pg_restore --section=pre-data`, `--section=post-data -j2` and
+    /// `-L list` take it.
+    pub fn without_data(&self) -> Vec<u8> {
+        self.with_offsets(|_| Offset::NoData)
+    }
+
+    /// The bytes of an archive whose data lie elsewhere. Its length is always the same: offsets have a fixed width.
+    pub(super) fn with_offsets(&self, offset: impl Fn(&Entry) -> Offset) -> Vec<u8> {
         let Self { header, entries } = self;
         let mut out = Vec::new();
         header.write(&mut out);
         put_integer(&mut out, i32::try_from(entries.len()).unwrap_or(i32::MAX));
-        entries.iter().for_each(|entry| entry.write(&mut out, header.version));
+        entries.iter().for_each(|entry| entry.write(&mut out, header.version, offset(entry)));
         out
     }
 
@@ -99,14 +110,6 @@ impl Archive {
             }
         }
         found
-    }
-
-    /// A file of its own that says that it holds no data: `pg_restore --section=pre-data`, `--section=post-data -j2` and
-    /// `-L list` take it.
-    pub fn without_data(&self) -> Vec<u8> {
-        let mut archive = self.clone();
-        archive.entries.iter_mut().for_each(|entry| entry.offset = Offset::NoData);
-        archive.to_bytes()
     }
 
     /// Which large objects belong into the payload of which entry, in the order of the payloads. From version 1.16 on

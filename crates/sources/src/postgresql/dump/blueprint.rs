@@ -68,13 +68,11 @@ impl Blueprint {
         if archive.header.is_compressed() {
             return Err(damaged("Its table of contents says that the data are compressed."));
         }
-        let mut archive = archive.clone();
         let tables: HashMap<i32, &Table> = captured.tables.iter().map(|table| (table.dump_id, table)).collect();
         let large_objects = large_objects(captured)?;
-        let mut segments = Vec::new();
-        // Offsets have a fixed width, so the table of contents is as long before they are known.
+        let (mut segments, mut offsets) = (Vec::new(), HashMap::new());
         let mut position = archive.to_bytes().len() as u64;
-        for entry in &mut archive.entries {
+        for entry in &archive.entries {
             let first = segments.len();
             if entry.is_table_data() {
                 let table = tables.get(&entry.dump_id).ok_or_else(|| without_data(entry))?;
@@ -90,13 +88,16 @@ impl Blueprint {
             } else if entry.had_dumper {
                 return Err(without_data(entry));
             }
-            entry.offset = if entry.had_dumper { Offset::At(position) } else { Offset::NoData };
+            if entry.had_dumper {
+                offsets.insert(entry.dump_id, Offset::At(position));
+            }
             for (start, segment) in &mut segments[first..] {
                 *start = position;
                 position = sum(position, segment.length())?;
             }
         }
-        segments.insert(0, (0, Segment::TableOfContents(archive.to_bytes())));
+        let offset = |entry: &Entry| offsets.get(&entry.dump_id).copied().unwrap_or(Offset::NoData);
+        segments.insert(0, (0, Segment::TableOfContents(archive.with_offsets(offset))));
         Ok(Self { segments, length: position })
     }
 

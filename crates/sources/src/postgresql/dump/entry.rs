@@ -113,7 +113,8 @@ impl Entry {
         })
     }
 
-    pub(super) fn write(&self, out: &mut Vec<u8>, version: Version) {
+    /// With another offset than it has, where the data lie elsewhere.
+    pub(super) fn write(&self, out: &mut Vec<u8>, version: Version, offset: Offset) {
         let Self {
             dump_id,
             had_dumper,
@@ -132,7 +133,7 @@ impl Entry {
             owner,
             with_oids,
             dependencies,
-            offset,
+            offset: _,
         } = self;
         put_integer(out, *dump_id);
         put_integer(out, i32::from(*had_dumper));
@@ -166,7 +167,7 @@ impl Entry {
         put_optional_text(out, None);
         let (flag, position) = match offset {
             Offset::Unknown => (1, 0),
-            Offset::At(position) => (2, *position),
+            Offset::At(position) => (2, position),
             Offset::NoData => (3, 0),
         };
         out.push(flag);
