@@ -130,6 +130,7 @@ fn a_selection_restores_only_its_tables_and_rows() {
         exclude: vec!["_default.notes".into()],
         keys: keys.map(str::to_owned),
         values: values.map(str::to_owned),
+        key_range: None,
     };
     let empty = "DELETE FROM people; DELETE FROM settings; DELETE FROM log; DELETE FROM notes;";
     let count = |connection: &Connection| {

@@ -1,21 +1,24 @@
-//! A throwaway PostgreSQL server, one per test process, on a unix socket; a database of its own for each test.
+//! A throwaway PostgreSQL server, one per test process, on a unix socket; a database of its own for each test. A test that needs
+//! TCP, TLS, passwords or a standby has a server of its own.
 //!
 //! The cluster is copied from a template that the first process makes. PostgreSQL refuses to run as root, so it then runs as
 //! `postgres` (else `nobody`). It dies with the process, also with one that is killed, and the next one clears its folder away.
 
 use std::{
     fs,
-    os::unix::fs::{DirBuilderExt, chown},
+    net::TcpListener,
+    os::unix::fs::{DirBuilderExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
-        OnceLock,
+        Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use crate::require::skipped;
+use crate::{authority::Certificate, require::skipped};
 
 const TOOL: &str = "postgres";
 const INSTALL: &str = "apt-get install -y --no-install-recommends postgresql";
@@ -25,6 +28,13 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const START_POLL: Duration = Duration::from_millis(20);
 /// Folders in the temporary directory: this and the process's id. Short, for a socket's path has at most 107 bytes.
 const FOLDER: &str = "tv-pg-";
+/// Of a server that no other can be confused with, since it listens on its socket alone.
+const DEFAULT_PORT: u16 = 5432;
+/// Ports that are tried: between the choice and the start somebody may take one.
+const PORT_ATTEMPTS: u32 = 5;
+/// What a test's data need not survive.
+const QUICK: [&str; 4] =
+    ["shared_buffers=16MB", "full_page_writes=off", "synchronous_commit=off", "max_connections=100"];
 
 /// A running server.
 #[derive(Debug)]
@@ -32,6 +42,31 @@ pub struct PostgresServer {
     binaries: PathBuf,
     folder: PathBuf,
     databases: AtomicU32,
+    /// Of the socket's name, and of TCP where it listens there.
+    port: u16,
+    variant: Variant,
+    running: Mutex<Option<Running>>,
+}
+
+/// How a server of a test's own differs from the shared one.
+#[derive(Clone, Debug, Default)]
+pub struct Variant {
+    /// Listens on 127.0.0.1, at [`PostgresServer::port`], too.
+    pub tcp: bool,
+    /// Encrypts with this certificate.
+    pub certificate: Option<Certificate>,
+    /// PEM of the authority of the clients' certificates.
+    pub client_authority: Option<String>,
+    /// Lines of `pg_hba.conf`, after one that lets `postgres` in by the socket. Without any, everybody is trusted.
+    pub host_based_access: Vec<String>,
+    /// `name=value`
+    pub settings: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Running {
+    process: rustix::process::Pid,
+    thread: JoinHandle<()>,
 }
 
 impl PostgresServer {
@@ -44,7 +79,35 @@ impl PostgresServer {
         if skipped(TOOL) {
             return None;
         }
-        Some(SERVER.get_or_init(Self::start))
+        Some(SERVER.get_or_init(|| Self::start(&Variant::default(), String::new(), |_, _, _| false)))
+    }
+
+    /// A server for one test, ended when it is dropped. `None` when `postgres` is left out on purpose.
+    ///
+    /// # Panics
+    /// As [`PostgresServer::shared`].
+    pub fn own(variant: &Variant) -> Option<Self> {
+        (!skipped(TOOL)).then(|| Self::start(variant, next_suffix(), |_, _, _| false))
+    }
+
+    /// A standby of this server that replays what it does, for one test.
+    ///
+    /// # Panics
+    /// When the server cannot be copied.
+    pub fn standby(&self) -> Self {
+        Self::start(&Variant::default(), next_suffix(), |binaries, account, data| {
+            let output = account
+                .command(&binaries.join("pg_basebackup"))
+                .args(["--checkpoint=fast", "--no-sync", "-R", "-U", "postgres", "-h"])
+                .arg(&self.folder)
+                .args(["-p", &self.port.to_string(), "-D"])
+                .arg(data)
+                .current_dir(data.parent().unwrap_or(data))
+                .output()
+                .unwrap_or_else(|error| panic!("pg_basebackup does not start: {error}"));
+            assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
+            true
+        })
     }
 
     /// Makes an empty database and answers its URL.
@@ -54,12 +117,32 @@ impl PostgresServer {
     pub fn create_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.run("createdb", &[&name]);
-        format!("postgres:///{name}?host={}&user=postgres", self.folder.display())
+        self.url(&name)
+    }
+
+    /// The URL by which `postgres` reaches a database through the socket.
+    pub fn url(&self, database: &str) -> String {
+        let port = if self.port == DEFAULT_PORT { String::new() } else { format!("&port={}", self.port) };
+        format!("postgres:///{database}?host={}&user=postgres{port}", self.folder.display())
     }
 
     /// The folder of the server's socket, for programs that take it as their host (the user is `postgres`).
     pub fn socket_folder(&self) -> &Path {
         &self.folder
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Folder of `pg_dump`, `pg_restore`, `psql` and the others.
+    pub fn binaries(&self) -> &Path {
+        &self.binaries
+    }
+
+    /// What the server has written.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
     /// Runs a statement and answers its rows, columns separated by `|`.
@@ -70,16 +153,30 @@ impl PostgresServer {
         self.run("psql", &["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", statement])
     }
 
-    /// One of the server's programs, told by its environment where the server is and who asks.
-    pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.binaries.join(program));
-        command.env("PGHOST", &self.folder).env("PGUSER", "postgres");
-        command
+    /// Ends the server at once, as a crash would (SIGQUIT). The last commits may be lost unless the variant's settings have
+    /// `synchronous_commit=on`.
+    pub fn crash(&self) {
+        let Some(Running { process, thread }) = self.running.lock().ok().and_then(|mut running| running.take()) else {
+            return;
+        };
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::QUIT);
+        let _ = thread.join();
+    }
+
+    /// Starts it again after [`PostgresServer::crash`].
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&self) {
+        self.spawn(Account::of_server());
+        assert!(self.comes_up(), "PostgreSQL does not answer again:\n{}", self.log());
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> String {
-        let output = self
-            .command(program)
+        let output = Command::new(self.binaries.join(program))
+            .arg("-h")
+            .arg(&self.folder)
+            .args(["-p", &self.port.to_string(), "-U", "postgres"])
             .args(arguments)
             .output()
             .unwrap_or_else(|error| panic!("{program} does not start: {error}"));
@@ -87,7 +184,8 @@ impl PostgresServer {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn start() -> Self {
+    /// `fill` makes the data folder, or says that it did not.
+    fn start(variant: &Variant, suffix: String, fill: impl Fn(&Path, Account, &Path) -> bool) -> Self {
         let binaries = binaries().unwrap_or_else(|| {
             panic!(
                 "this test needs PostgreSQL's server, which is not there.\nInstall it:  {INSTALL}\n\
@@ -97,32 +195,130 @@ impl PostgresServer {
         });
         let account = Account::of_server();
         clear_away_dead_folders();
-        let folder = std::env::temp_dir().join(format!("{FOLDER}{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("{FOLDER}{}{suffix}", std::process::id()));
         make_folder(&folder, account);
         let data = folder.join("data");
-        copy_template(&binaries, account, &folder, &data);
-        let log = folder.join("log");
-        spawn_server(&binaries, account, &folder, &data, &log);
-        let server = Self { binaries, folder, databases: AtomicU32::new(0) };
+        if !fill(&binaries, account, &data) {
+            copy_template(&binaries, account, &folder, &data);
+        }
+        variant.write_files(&data, account);
+        let mut server = Self {
+            binaries,
+            folder,
+            databases: AtomicU32::new(0),
+            port: DEFAULT_PORT,
+            variant: variant.clone(),
+            running: Mutex::new(None),
+        };
+        for _ in 0..PORT_ATTEMPTS {
+            if variant.tcp {
+                server.port = free_port();
+            }
+            server.spawn(account);
+            if server.comes_up() {
+                return server;
+            }
+            // Somebody else took the port meanwhile.
+            server.crash();
+        }
+        panic!("PostgreSQL does not answer:\n{}", server.log());
+    }
+
+    /// Waits until it answers; `false` when it ended instead.
+    fn comes_up(&self) -> bool {
         let began = Instant::now();
-        while !server.answers() {
-            assert!(
-                began.elapsed() < START_LIMIT,
-                "PostgreSQL does not answer:\n{}",
-                fs::read_to_string(&log).unwrap_or_default()
-            );
+        while !self.answers() {
+            let ended = |running: &Option<Running>| running.as_ref().is_none_or(|running| running.thread.is_finished());
+            if began.elapsed() > START_LIMIT || self.running.lock().is_ok_and(|running| ended(&running)) {
+                return false;
+            }
             std::thread::sleep(START_POLL);
         }
-        server
+        true
+    }
+
+    fn spawn(&self, account: Account) {
+        let output = fs::File::options().create(true).append(true).open(self.folder.join("log"));
+        let output = output.unwrap_or_else(|error| panic!("{}: {error}", self.folder.display()));
+        let mut command = account.command(&self.binaries.join("postgres"));
+        command.arg("-D").arg(self.folder.join("data")).arg("-F");
+        for setting in self.settings() {
+            command.args(["-c", &setting]);
+        }
+        command.current_dir(&self.folder).stdout(Stdio::null()).stderr(output);
+        let running = spawn_server(command);
+        if let Ok(mut slot) = self.running.lock() {
+            *slot = Some(running);
+        }
+    }
+
+    fn settings(&self) -> Vec<String> {
+        let Self { folder, port, variant, .. } = self;
+        let Variant { tcp, certificate, client_authority, host_based_access: _, settings } = variant;
+        let mut all = vec![
+            format!("listen_addresses={}", if *tcp { "127.0.0.1" } else { "" }),
+            format!("port={port}"),
+            format!("unix_socket_directories={}", folder.display()),
+        ];
+        all.extend(QUICK.map(str::to_owned));
+        if certificate.is_some() {
+            all.extend(["ssl=on", "ssl_cert_file=server.crt", "ssl_key_file=server.key"].map(str::to_owned));
+        }
+        if client_authority.is_some() {
+            all.push("ssl_ca_file=clients.crt".to_owned());
+        }
+        all.extend(settings.iter().cloned());
+        all
     }
 
     fn answers(&self) -> bool {
         Command::new(self.binaries.join("pg_isready"))
-            .args(["-q", "-U", "postgres", "-h"])
+            .args(["-q", "-U", "postgres", "-p", &self.port.to_string(), "-h"])
             .arg(&self.folder)
             .status()
             .is_ok_and(|status| status.success())
     }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.crash();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Variant {
+    fn write_files(&self, data: &Path, account: Account) {
+        let Self { tcp: _, certificate, client_authority, host_based_access, settings: _ } = self;
+        let write = |name: &str, text: &str| {
+            let path = data.join(name);
+            let written = fs::write(&path, text);
+            written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o600));
+            account.own(&path);
+        };
+        if let Some(Certificate { certificate, key }) = certificate {
+            write("server.crt", certificate);
+            write("server.key", key);
+        }
+        if let Some(authority) = client_authority {
+            write("clients.crt", authority);
+        }
+        if !host_based_access.is_empty() {
+            write("pg_hba.conf", &format!("local all postgres trust\n{}\n", host_based_access.join("\n")));
+        }
+    }
+}
+
+/// A port that nobody has now.
+fn free_port() -> u16 {
+    let bound = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    bound.unwrap_or_else(|error| panic!("no port is free: {error}")).port()
+}
+
+fn next_suffix() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// As whom the server runs.
@@ -229,36 +425,23 @@ fn copy(from: &Path, to: &Path, account: Account) {
     }
 }
 
-fn spawn_server(binaries: &Path, account: Account, folder: &Path, data: &Path, log: &Path) {
-    let output = fs::File::create(log).unwrap_or_else(|error| panic!("{}: {error}", log.display()));
-    let mut command = account.command(&binaries.join("postgres"));
-    command.arg("-D").arg(data).arg("-F").args([
-        "-c",
-        "listen_addresses=",
-        "-c",
-        &format!("unix_socket_directories={}", folder.display()),
-        "-c",
-        "shared_buffers=16MB",
-        "-c",
-        "full_page_writes=off",
-        "-c",
-        "synchronous_commit=off",
-        "-c",
-        "max_connections=100",
-    ]);
-    command.current_dir(folder).stdout(Stdio::null()).stderr(output);
-    // The server dies with the thread that started it: one that lives as long as the process.
-    let (said, started) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let child = command.spawn();
-        let failed = child.as_ref().err().map(ToString::to_string);
-        let _ = said.send(failed);
-        if let Ok(mut child) = child {
+fn spawn_server(mut command: Command) -> Running {
+    // The server dies with the thread that started it: one that lives as long as the server.
+    let (say, started) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || match command.spawn() {
+        Ok(mut child) => {
+            let _ = say.send(Ok(child.id()));
             let _ = child.wait();
         }
+        Err(error) => drop(say.send(Err(error.to_string()))),
     });
-    if let Ok(Some(error)) = started.recv() {
-        panic!("setpriv does not start: {error}");
+    match started.recv() {
+        Ok(Ok(process)) => {
+            let process = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
+            Running { process: process.unwrap_or_else(|| panic!("a process without an id")), thread }
+        }
+        Ok(Err(error)) => panic!("setpriv does not start: {error}"),
+        Err(_) => panic!("setpriv does not start"),
     }
 }
 
@@ -267,6 +450,7 @@ fn clear_away_dead_folders() {
     for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(process) = name.to_str().and_then(|name| name.strip_prefix(FOLDER)) else { continue };
+        let process = process.split('-').next().unwrap_or_default();
         if process.parse::<u32>().is_ok() && !Path::new("/proc").join(process).exists() {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -284,5 +468,19 @@ mod tests {
         assert_ne!(one, other);
         server.query(&one, "CREATE TABLE mine (id int)");
         assert_eq!(server.query(&other, "SELECT count(*) FROM pg_tables WHERE tablename = 'mine'").trim(), "0");
+    }
+
+    #[test]
+    fn a_server_of_ones_own_survives_a_crash_and_is_followed_by_a_standby() {
+        let settings = vec!["synchronous_commit=on".to_owned()];
+        let Some(server) = PostgresServer::own(&Variant { tcp: true, settings, ..Variant::default() }) else { return };
+        server.query("postgres", "CREATE TABLE kept AS SELECT 1 AS id");
+        server.crash();
+        server.restart();
+        let standby = server.standby();
+        assert_eq!(standby.query("postgres", "SELECT id, pg_is_in_recovery() FROM kept").trim(), "1|t");
+        let folder = standby.socket_folder().to_owned();
+        drop(standby);
+        assert!(!folder.exists());
     }
 }

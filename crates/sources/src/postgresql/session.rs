@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, ValueRef as _,
-    postgres::{PgConnectOptions, PgRow},
+    postgres::{PgConnectOptions, PgRow, PgSslMode},
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -28,6 +28,14 @@ const SETTINGS: &str = "SET statement_timeout = 0; SET idle_in_transaction_sessi
      SET bytea_output = 'hex'; SET xmloption = 'content'; SET synchronize_seqscans = off; \
      SELECT pg_catalog.set_config('search_path', '', false)";
 
+/// Limits that a role or a database may be set to, lifted before the first statement: it could not be longer than them.
+pub(super) const NO_LIMITS: [(&str, &str); 3] =
+    [("statement_timeout", "0"), ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0")];
+/// SQLSTATE of a database that is not there, and of a connection that pg_hba.conf does not take.
+const NO_DATABASE: &str = "3D000";
+const NOT_LET_IN: &str = "28000";
+const DATABASES: &str = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn ORDER BY datname LIMIT 50";
+
 /// A row's values as texts; `None` is NULL.
 pub(super) type TextRow = Vec<Option<String>>;
 
@@ -46,11 +54,11 @@ impl Session {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
             SourceError::new(ErrorKind::Internal, "A connection's runtime cannot be started.").because(error)
         })?;
-        let options = options(settings, purpose);
-        let connection = runtime
-            .block_on(async { tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options)).await })
-            .map_err(|_| errors::no_answer(settings))?
-            .map_err(|error| errors::connecting(settings, error))?;
+        let connection =
+            connect(&runtime, settings, purpose).map_err(|error| match errors::code_of(&error).as_deref() {
+                Some(NO_DATABASE) => with_databases(settings, error),
+                _ => error,
+            })?;
         let mut session = Self { runtime, connection, server_version: 0 };
         session.execute(SETTINGS)?;
         let version = session.text("SELECT current_setting('server_version_num')")?;
@@ -141,14 +149,70 @@ impl Session {
     }
 }
 
-fn options(settings: &Settings, purpose: &str) -> PgConnectOptions {
+/// Connects in the ways that the settings' sslmode allows, one after the other.
+fn connect(runtime: &Runtime, settings: &Settings, purpose: &str) -> Result<PgConnection> {
+    settings.tls.check_files()?;
+    let (first, second) = modes(settings);
+    match connect_in(runtime, settings, purpose, first) {
+        Err(error) if errors::code_of(&error).as_deref() == Some(NOT_LET_IN) => match second {
+            // As PostgreSQL's own clients: pg_hba.conf may take only the other kind of connection.
+            Some(second) => connect_in(runtime, settings, purpose, second).map_err(|_| error),
+            None => Err(error),
+        },
+        connected => connected,
+    }
+}
+
+fn connect_in(runtime: &Runtime, settings: &Settings, purpose: &str, mode: PgSslMode) -> Result<PgConnection> {
+    let options = options(settings, purpose, mode);
+    runtime
+        .block_on(async { tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options)).await })
+        .map_err(|_| errors::no_answer(settings))?
+        .map_err(|error| errors::connecting(settings, error))
+}
+
+/// How to encrypt, and how else when the server does not let that kind of connection in.
+fn modes(settings: &Settings) -> (PgSslMode, Option<PgSslMode>) {
+    if matches!(settings.host, Host::Socket(_)) {
+        return (PgSslMode::Disable, None);
+    }
+    match settings.tls.mode {
+        PgSslMode::Prefer => (PgSslMode::Prefer, Some(PgSslMode::Disable)),
+        PgSslMode::Allow => (PgSslMode::Disable, Some(PgSslMode::Require)),
+        // With a root certificate, require means what it means to PostgreSQL's own clients.
+        PgSslMode::Require if settings.tls.root_certificate.is_some() => (PgSslMode::VerifyCa, None),
+        mode => (mode, None),
+    }
+}
+
+/// Names the databases that are there, where one of the usual ones lets us in.
+fn with_databases(settings: &Settings, error: SourceError) -> SourceError {
+    let names = ["postgres", "template1"].iter().find_map(|database| {
+        let settings = settings.with_database(database);
+        let runtime = Builder::new_current_thread().enable_all().build().ok()?;
+        let connection = connect(&runtime, &settings, "trivault").ok()?;
+        let mut session = Session { runtime, connection, server_version: 0 };
+        let names = session.rows(DATABASES).ok();
+        session.close();
+        names
+    });
+    let names: Vec<String> = names.into_iter().flatten().flat_map(|row| row.into_iter().flatten()).collect();
+    if names.is_empty() {
+        return error;
+    }
+    error.hint(format!("There are: {}.", names.join(", ")))
+}
+
+fn options(settings: &Settings, purpose: &str, mode: PgSslMode) -> PgConnectOptions {
     let mut options = PgConnectOptions::new_without_pgpass()
         .port(settings.port)
         .username(&settings.user)
         .database(&settings.database)
         .password(settings.password.as_ref().map_or("", |password| password.expose()))
         .application_name(purpose)
-        .ssl_mode(settings.tls.mode)
+        .ssl_mode(mode)
+        .extra_float_digits(None)
+        .options(NO_LIMITS)
         .statement_cache_capacity(0);
     options = match &settings.host {
         Host::Name(name) => options.host(name),

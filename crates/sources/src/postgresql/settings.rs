@@ -46,6 +46,45 @@ pub(super) struct Tls {
     pub client_key: Option<PathBuf>,
 }
 
+/// Bundles of the authorities that this machine trusts, where distributions keep them.
+const BUNDLES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+impl Tls {
+    /// What is given must fit together; a server's certificate is checked against this machine's authorities unless another
+    /// one is named, by our connections and by `pg_dump` alike.
+    fn settled(mut self) -> Result<Self> {
+        if self.client_certificate.is_some() != self.client_key.is_some() {
+            return Err(invalid("sslcert and sslkey of a PostgreSQL URL are given together."));
+        }
+        if matches!(self.mode, PgSslMode::VerifyCa | PgSslMode::VerifyFull) && self.root_certificate.is_none() {
+            self.root_certificate = BUNDLES.iter().map(PathBuf::from).find(|bundle| bundle.is_file());
+        }
+        Ok(self)
+    }
+
+    /// # Errors
+    /// [`ErrorKind::Missing`] for a file of the URL that is not there.
+    pub(super) fn check_files(&self) -> Result<()> {
+        let Self { mode, root_certificate, client_certificate, client_key } = self;
+        if root_certificate.is_none() && matches!(mode, PgSslMode::VerifyCa | PgSslMode::VerifyFull) {
+            return Err(SourceError::new(ErrorKind::Missing, "This machine knows no authorities of certificates.")
+                .hint("Name one by sslrootcert in the URL, or install ca-certificates."));
+        }
+        for (key, path) in [("sslrootcert", root_certificate), ("sslcert", client_certificate), ("sslkey", client_key)]
+        {
+            let Some(path) = path else { continue };
+            std::fs::File::open(path).map_err(|error| {
+                let sentence = format!("The file {} of {key} cannot be read: {error}.", path.display());
+                SourceError::new(ErrorKind::Missing, sentence)
+                    .hint("The server's account must be able to read it.")
+                    .because(error)
+            })?;
+        }
+        Ok(())
+    }
+}
+
 impl Settings {
     pub(super) fn new(config: &SourceConfig) -> Result<Self> {
         let url = parsed(&config.location)?;
@@ -82,7 +121,7 @@ impl Settings {
         let host = match host {
             None => Host::Name("localhost".to_owned()),
             Some(folder) if folder.starts_with('/') => Host::Socket(folder.into()),
-            Some(name) => Host::Name(name),
+            Some(name) => Host::Name(name.trim_matches(['[', ']']).to_owned()),
         };
         if user.is_empty() {
             return Err(invalid("The URL of a PostgreSQL source names no user.")
@@ -97,7 +136,7 @@ impl Settings {
             user,
             database,
             password: config.secret.clone(),
-            tls,
+            tls: tls.settled()?,
             workers: DEFAULT_WORKERS,
             pg_bin: None,
             lock_timeout_seconds: 30,

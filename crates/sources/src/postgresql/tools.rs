@@ -5,11 +5,16 @@ use std::{
     process::Command,
 };
 
-use super::settings::{Host, Settings};
+use super::{
+    session::NO_LIMITS,
+    settings::{Host, Settings},
+};
 use crate::{ErrorKind, Result, SourceError};
 
 /// Where Debian keeps the programs of each version.
 const DEBIAN: &str = "/usr/lib/postgresql";
+/// All that are run.
+const PROGRAMS: [&str; 3] = ["pg_dump", "pg_dumpall", "pg_restore"];
 
 /// The programs of one version.
 #[derive(Clone, Debug)]
@@ -30,6 +35,12 @@ impl Tools {
             Some(folder) => Some(folder.clone()).filter(|folder| folder.join("pg_dump").is_file()),
             None => newest().or_else(in_path),
         };
+        let lacking = |folder: &Path| PROGRAMS.iter().find(|program| !folder.join(program).is_file());
+        if let Some((folder, program)) = folder.as_deref().and_then(|folder| Some((folder, lacking(folder)?))) {
+            let sentence = format!("The program {program} was not found in {} beside pg_dump.", folder.display());
+            return Err(SourceError::new(ErrorKind::Missing, sentence)
+                .hint("Install the whole package: apt-get install postgresql-client."));
+        }
         let Some(folder) = folder else {
             let place = settings.pg_bin.as_ref().map(|folder| format!(" in {}", folder.display())).unwrap_or_default();
             return Err(SourceError::new(ErrorKind::Missing, format!("The program pg_dump was not found{place}."))
@@ -42,6 +53,10 @@ impl Tools {
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
         let version = version.unwrap_or_default().to_owned();
+        if !output.status.success() || version.is_empty() {
+            let sentence = format!("{} --version fails.", folder.join("pg_dump").display());
+            return Err(SourceError::new(ErrorKind::Invalid, sentence).hint("Install it anew."));
+        }
         let major = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|text| text.parse().ok()).unwrap_or(0);
         Ok(Self { folder, version, major })
     }
@@ -69,6 +84,9 @@ impl Tools {
                 command.env(key, path);
             }
         }
+        // pg_dump lifts such limits of the role itself, pg_dumpall does not.
+        let limits: Vec<String> = NO_LIMITS.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+        command.env("PGOPTIONS", limits.join(" "));
         command.env("PGCONNECT_TIMEOUT", "10").env("PGAPPNAME", purpose).env("PGTZ", "UTC");
         // No .pgpass, no .pg_service.conf of whoever runs the server.
         command.env("PGPASSFILE", "/dev/null").env("PGSERVICEFILE", "/dev/null");

@@ -1,0 +1,53 @@
+//! What `source test` says of a PostgreSQL source, on real servers: each finding has a sentence and, where something can be done,
+//! a hint.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
+
+mod connection;
+mod fake;
+mod privileges;
+mod surroundings;
+mod tls;
+
+use trivault_sources::{ErrorKind, Finding, Secret, Severity, SourceConfig, SourceDriver, SourceError, open};
+
+pub fn config(url: &str, password: Option<&str>) -> SourceConfig {
+    SourceConfig {
+        kind: "postgresql".into(),
+        location: url.into(),
+        options: serde_json::Map::new(),
+        never_capture: vec![],
+        secret: password.map(Secret::new),
+    }
+}
+
+pub fn driver(url: &str, password: Option<&str>) -> Box<dyn SourceDriver> {
+    open(&config(url, password)).unwrap()
+}
+
+/// The finding whose sentence has this text.
+pub fn finding(findings: &[Finding], part: &str) -> Finding {
+    let found = findings.iter().find(|finding| finding.sentence.contains(part));
+    found.unwrap_or_else(|| panic!("nothing says {part:?}: {findings:#?}")).clone()
+}
+
+/// What keeps a backup from working, as the probe prints it and with the kind that a job sees.
+#[track_caller]
+pub fn refusal(url: &str, password: Option<&str>) -> (ErrorKind, String, String) {
+    let driver = driver(url, password);
+    let first = driver.probe().into_iter().next().unwrap();
+    assert_eq!(first.severity, Severity::Error, "{first:?}");
+    let SourceError { kind, sentence, hint, .. } = driver.estimate().unwrap_err();
+    assert_eq!((&sentence, &hint), (&first.sentence, &first.hint));
+    assert!(password.is_none_or(|password| !format!("{first:?}").contains(password)));
+    (kind, sentence, hint.unwrap_or_default())
+}
+
+/// Nothing keeps a backup from working.
+#[track_caller]
+pub fn works(url: &str, password: Option<&str>) -> Vec<Finding> {
+    let findings = driver(url, password).probe();
+    assert!(findings.iter().all(|finding| finding.severity != Severity::Error), "{findings:#?}");
+    driver(url, password).estimate().unwrap();
+    findings
+}
