@@ -155,6 +155,7 @@ fn scopes_collections_names_and_values_pick_files() {
             exclude: names(exclude),
             keys: keys.map(str::to_owned),
             values: values.map(str::to_owned),
+            key_range: None,
         };
         picked(&place, &captured, selection)
     };

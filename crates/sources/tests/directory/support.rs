@@ -202,6 +202,7 @@ pub fn config(root: &Path, options: Value, never_capture: &[PathBuf]) -> SourceC
         location: root.to_str().unwrap().to_owned(),
         options,
         never_capture: never_capture.to_vec(),
+        secret: None,
     }
 }
 
