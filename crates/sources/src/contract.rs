@@ -425,6 +425,14 @@ pub trait SourceDriver: Send + Sync {
         stem: &str,
         modified: Timestamp,
     ) -> Result<Box<dyn RandomRead>>;
+    /// The member of the download alone: the file that a user of the engine knows, without `.tar.gz` around it.
+    fn archive(&self, _: std::sync::Arc<dyn PartReader>) -> Result<Box<dyn RandomRead>> {
+        Err(SourceError::new(
+            crate::ErrorKind::Unsupported,
+            format!("A backup of the kind {} is no single archive.", self.kind()),
+        )
+        .hint("Download or restore it instead."))
+    }
     /// Writes the part as SQL that the engine's own client takes, for those who want to read it or change it on the way.
     /// Returning `Ok` means that all of it was written.
     fn export_sql(&self, _: std::sync::Arc<dyn PartReader>, _: &mut dyn std::io::Write) -> Result<()> {

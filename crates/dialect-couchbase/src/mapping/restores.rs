@@ -238,7 +238,7 @@ fn check_distinct(items: &[RestoreItem]) -> Result<(), ApiError> {
     let mut created: HashSet<&str> = HashSet::new();
     for item in items {
         let is_new = match &item.into {
-            RestoreInto::InPlace | RestoreInto::NewPath(_) => true,
+            RestoreInto::InPlace | RestoreInto::NewPath(_) | RestoreInto::NewDatabase(_) => true,
             RestoreInto::Source(id) => existing.insert(*id),
             RestoreInto::NewSource(name) => created.insert(name.as_str()),
         };

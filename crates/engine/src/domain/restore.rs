@@ -12,9 +12,22 @@ use super::{Attribute, PartId, SecretText, SourceId};
 pub enum RestoreInto {
     InPlace,
     Source(SourceId),
-    /// A source that is created for it below `<data>/restored/`, attached under this name when the restore has succeeded.
+    /// A source that is created for it, attached under this name when the restore has succeeded: a path below
+    /// `<data>/restored/`, or a database of this name on the server of the source that the part came from.
     NewSource(String),
     NewPath(PathBuf),
+    /// A database that must not exist yet, on the server of the source that the part came from. No source is made of it.
+    NewDatabase(String),
+}
+
+/// What a part is exported as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportFormat {
+    /// Statements that the engine's own client takes.
+    Sql,
+    /// The engine's own archive, as its own programs read it.
+    Custom,
 }
 
 #[derive(Clone, Debug)]

@@ -157,6 +157,10 @@ fn continued(context: &RunContext, item: Resolved, made: &HashSet<String>) -> Jo
             let next = RestoreItem { part: item.item.part, into };
             Ok(context.wait(restore_part::resolve(&context.inner, &next))?)
         }
-        RestoreInto::NewSource(_) | RestoreInto::InPlace | RestoreInto::Source(_) | RestoreInto::NewPath(_) => Ok(item),
+        RestoreInto::NewSource(_)
+        | RestoreInto::InPlace
+        | RestoreInto::Source(_)
+        | RestoreInto::NewPath(_)
+        | RestoreInto::NewDatabase(_) => Ok(item),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use trivault_sources::{
     Conflict, Interrupted, PartRestorePlan, PartRestoreRequest, Progress, RestoreOutcome, RestoreTarget, Selection,
-    SourceConfig, SourceDriver,
+    SourceConfig, SourceDriver, postgresql,
 };
 use trivault_vault::{Id, VaultErrorKind};
 use uuid::Uuid;
@@ -84,8 +84,14 @@ pub(crate) async fn resolve(inner: &Inner, item: &RestoreItem) -> Result<Resolve
                     format!("A source called {name} exists already."),
                 ));
             }
-            let place = new_place(&inner.data.join(RESTORED), name, &part.source_kind);
-            (origin_config(origin, &part), RestoreTarget::NewPath(place), Some(name.clone()))
+            let target = match part.source_kind.as_str() {
+                postgresql::KIND => RestoreTarget::NewDatabase(name.clone()),
+                kind => RestoreTarget::NewPath(new_place(&inner.data.join(RESTORED), name, kind)),
+            };
+            (known_server(origin, &part)?, target, Some(name.clone()))
+        }
+        RestoreInto::NewDatabase(name) => {
+            (known_server(origin, &part)?, RestoreTarget::NewDatabase(name.clone()), None)
         }
         RestoreInto::NewPath(path) => (origin_config(origin, &part), RestoreTarget::NewPath(path.clone()), None),
     };
@@ -108,11 +114,24 @@ pub(crate) async fn config_of(inner: &Inner, part: &Part) -> Result<SourceConfig
     Ok(origin_config(inner.db.source(part.source).await?, part))
 }
 
+/// A new database comes into being on the server of the source that the part came from.
+fn known_server(origin: Option<Source>, part: &Part) -> Result<SourceConfig> {
+    if origin.is_none() && part.source_kind == postgresql::KIND {
+        let sentence = format!("The server that {} was backed up from is not in the catalogue.", part.source_name);
+        return Err(Error::new(ErrorCode::SourceDetached, sentence)
+            .hint("Add a source on the server that it shall go to, and restore into that."));
+    }
+    Ok(origin_config(origin, part))
+}
+
 /// For a restore beside, the kind is all that is needed of the source that the part came from.
 fn origin_config(origin: Option<Source>, part: &Part) -> SourceConfig {
     origin.map(|origin| origin.config).unwrap_or_else(|| SourceConfig {
         kind: part.source_kind.clone(),
-        location: format!("/{}", part.source_name),
+        location: match part.source_kind.as_str() {
+            postgresql::KIND => format!("postgresql://nobody@localhost/{}", part.source_name),
+            _ => format!("/{}", part.source_name),
+        },
         options: serde_json::Map::new(),
         never_capture: Vec::new(),
         secret: None,
@@ -256,10 +275,15 @@ fn make_parent(path: &Path) -> Result<()> {
 
 /// The restored place becomes a source.
 pub(super) fn attach(context: &RunContext, name: &str, item: &Resolved) -> JobResult<()> {
-    let RestoreTarget::NewPath(path) = &item.target else { return Ok(()) };
     let (inner, now) = (&context.inner, context.inner.clock.now());
-    let location = path.to_str().ok_or_else(|| Error::invalid("The restored place's name is not UTF-8."))?;
-    let config = SourceConfig { location: location.to_owned(), ..item.config.clone() };
+    let location = match &item.target {
+        RestoreTarget::InPlace => return Ok(()),
+        RestoreTarget::NewPath(path) => {
+            path.to_str().ok_or_else(|| Error::invalid("The restored place's name is not UTF-8."))?.to_owned()
+        }
+        RestoreTarget::NewDatabase(name) => postgresql::with_database(&item.config.location, name)?,
+    };
+    let config = SourceConfig { location: location.clone(), ..item.config.clone() };
     let source = Source {
         id: SourceId(Uuid::now_v7()),
         name: name.to_owned(),

@@ -7,6 +7,7 @@ mod backups;
 mod delete_backup;
 mod downloads;
 mod enqueue;
+mod exports;
 mod jobs;
 mod naming;
 mod plans;

@@ -140,8 +140,8 @@ async fn allowed(inner: &Inner, caller: &Caller, item: &RestoreItem) -> Result<(
             caller.require_everything()?;
             check_source_name(name)?;
         }
-        RestoreInto::NewPath(_) => {
-            // Any path of this machine: nothing for callers that may only work with backups.
+        RestoreInto::NewPath(_) | RestoreInto::NewDatabase(_) => {
+            // Any path of this machine, any name on a server: nothing for callers that may only work with backups.
             caller.require_everything()?;
             caller.require(Role::Admin)?;
         }
@@ -175,7 +175,7 @@ fn targets(resolved: &[Resolved]) -> Vec<SourceId> {
         let target = match item.item.into {
             RestoreInto::InPlace => item.part.source,
             RestoreInto::Source(other) => other,
-            RestoreInto::NewSource(_) | RestoreInto::NewPath(_) => continue,
+            RestoreInto::NewSource(_) | RestoreInto::NewPath(_) | RestoreInto::NewDatabase(_) => continue,
         };
         if !targets.contains(&target) {
             targets.push(target);

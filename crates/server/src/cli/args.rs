@@ -285,6 +285,14 @@ pub enum VaultCommand {
     ExportKey { id: uuid::Uuid },
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportName {
+    /// Statements for psql.
+    Sql,
+    /// An archive for pg_restore.
+    Custom,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum BackupCommand {
     /// Make a backup now and follow it to its end.
@@ -322,13 +330,26 @@ pub enum BackupCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Write one source's part of a backup as a file of its own engine: SQL, or the archive that pg_restore reads.
+    Export {
+        /// A part (see `backup show`), or a backup of one source.
+        id: uuid::Uuid,
+        #[arg(long, value_enum, default_value_t = ExportName::Custom)]
+        format: ExportName,
+        /// A file that must not exist yet; `-` is standard output.
+        #[arg(long, value_name = "FILE|-")]
+        output: PathBuf,
+        /// First line is the passcode.
+        #[arg(long, value_name = "FILE")]
+        passcode_file: Option<PathBuf>,
+    },
     /// Delete a backup. Its bytes are freed by the next prune.
     Delete { id: uuid::Uuid },
 }
 
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["part", "latest"])))]
-#[command(group(clap::ArgGroup::new("where").required(true).args(["to", "in_place"])))]
+#[command(group(clap::ArgGroup::new("where").required(true).args(["to", "to_database", "in_place"])))]
 pub struct RestoreArguments {
     /// Part of a backup (see `backup show`).
     #[arg(long, value_name = "PART")]
@@ -339,6 +360,24 @@ pub struct RestoreArguments {
     /// Restore into a new path.
     #[arg(long, value_name = "PATH")]
     pub to: Option<PathBuf>,
+    /// Restore into a new database on the server that the backup came from.
+    #[arg(long, value_name = "NAME")]
+    pub to_database: Option<String>,
+    /// Only this table and what it needs. May be given several times. In place, what is there stays.
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    pub table: Vec<String>,
+    /// Only this schema. May be given several times. In place, what is there stays.
+    #[arg(long, value_name = "SCHEMA")]
+    pub schema: Vec<String>,
+    /// Of the one table, only rows from this key on.
+    #[arg(long, value_name = "KEY", requires = "table")]
+    pub key_from: Option<String>,
+    /// Of the one table, only rows before this key.
+    #[arg(long, value_name = "KEY", requires = "table")]
+    pub key_to: Option<String>,
+    /// With a choice in place: rows that are there and differ are overwritten.
+    #[arg(long, requires = "in_place")]
+    pub update: bool,
     /// Replace the live source; what was there is kept aside, and a safety backup is made first.
     #[arg(long)]
     pub in_place: bool,

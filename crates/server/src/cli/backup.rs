@@ -1,13 +1,19 @@
 //! `trivault backup`.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
 
 use trivault_engine::{
-    Backup, BackupFilter, BackupId, NewRepository, SecretText, SourceSelection, StartBackup, Trigger,
+    Backup, BackupFilter, BackupId, ErrorCode, ExportFormat, NewRepository, PartId, SecretText, SourceSelection,
+    StartBackup, Trigger,
 };
 
 use super::{
-    args::{BackupCommand, Common},
+    args::{BackupCommand, Common, ExportName},
     session::{Session, sentence},
 };
 use crate::{config::secret, output};
@@ -54,6 +60,14 @@ pub async fn run(common: &Common, command: BackupCommand) -> Result<(), String> 
         BackupCommand::Show { id, json } => {
             let backup = engine.backup(caller, BackupId(id)).await.map_err(sentence)?;
             if json { output::json(&backup) } else { show(&backup) }
+        }
+        BackupCommand::Export { id, format, output, passcode_file } => {
+            let passcode = passcode_file.as_deref().map(passcode).transpose()?;
+            let format = match format {
+                ExportName::Sql => ExportFormat::Sql,
+                ExportName::Custom => ExportFormat::Custom,
+            };
+            export(&session, part_of(&session, id).await?, format, passcode, &output).await
         }
         BackupCommand::Delete { id } => {
             let job = engine.delete_backup(caller, BackupId(id), Vec::new()).await.map_err(sentence)?;
@@ -107,6 +121,49 @@ async fn create(
         session.follow(started.job.id, here, false).await?;
     }
     engine.backup(caller, started.backup.id).await.map_err(sentence)
+}
+
+/// The part of that id, or the only one of the backup of that id.
+async fn part_of(session: &Session, id: uuid::Uuid) -> Result<PartId, String> {
+    match session.engine.backup(&session.caller, BackupId(id)).await {
+        Err(error) if matches!(error.code, ErrorCode::NotFound(_)) => Ok(PartId(id)),
+        Err(error) => Err(sentence(error)),
+        Ok(backup) => match backup.parts.as_slice() {
+            [part] => Ok(part.id),
+            parts => {
+                let parts: Vec<String> =
+                    parts.iter().map(|part| format!("{} ({})", part.id, part.source_name)).collect();
+                Err(format!("The backup has several parts; name one of them: {}.", parts.join(", ")))
+            }
+        },
+    }
+}
+
+/// A file that was not written to its end does not stay.
+async fn export(
+    session: &Session,
+    part: PartId,
+    format: ExportFormat,
+    passcode: Option<SecretText>,
+    output: &Path,
+) -> Result<(), String> {
+    let export = async |out: Box<dyn Write + Send>| {
+        session.engine.export_part(&session.caller, part, format, passcode, out).await.map_err(sentence)
+    };
+    if output == Path::new("-") {
+        return export(Box::new(BufWriter::new(std::io::stdout()))).await;
+    }
+    let unusable = |error: std::io::Error| format!("The file {} cannot be written: {error}.", output.display());
+    let file = File::options().write(true).create_new(true).mode(0o600).open(output).map_err(unusable)?;
+    let synced = file.try_clone().map_err(unusable)?;
+    let mut written = export(Box::new(BufWriter::new(file))).await;
+    if written.is_ok() {
+        written = synced.sync_all().map_err(unusable);
+    }
+    if written.is_err() {
+        let _ = std::fs::remove_file(output);
+    }
+    written
 }
 
 /// The first line of a file.

@@ -136,6 +136,10 @@ impl SourceDriver for PostgresqlSource {
         download::download(part, stem, modified)
     }
 
+    fn archive(&self, part: Arc<dyn PartReader>) -> Result<Box<dyn RandomRead>> {
+        Ok(Box::new(dump::Assembled::open(part)?))
+    }
+
     fn export_sql(&self, part: Arc<dyn PartReader>, out: &mut dyn std::io::Write) -> Result<()> {
         plain::plain_sql(&self.settings, part, out)
     }
