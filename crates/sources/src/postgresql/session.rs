@@ -84,6 +84,23 @@ impl Session {
         done.map(drop).map_err(errors::statement)
     }
 
+    /// As [`Session::execute`], for statements that may wait: `check` is asked now and then. After its error the session is
+    /// of no more use.
+    pub(super) fn execute_watched(&mut self, sql: &str, check: &dyn Fn() -> Result<()>) -> Result<()> {
+        let Self { runtime, connection, .. } = self;
+        runtime.block_on(async {
+            let mut done = std::pin::pin!(connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))));
+            let mut watch = tokio::time::interval(WATCH_INTERVAL);
+            loop {
+                tokio::select! {
+                    biased;
+                    done = &mut done => return done.map(drop).map_err(errors::statement),
+                    _ = watch.tick() => check()?,
+                }
+            }
+        })
+    }
+
     /// All rows of a statement, as texts.
     pub(super) fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>> {
         let Self { runtime, connection, .. } = self;
@@ -239,6 +256,11 @@ fn texts(row: &PgRow) -> Result<TextRow> {
         Ok(Some(text.to_owned()))
     };
     (0..row.len()).map(text).collect()
+}
+
+/// SQLSTATE of a statement that failed.
+pub(super) fn sql_state(error: &SourceError) -> Option<String> {
+    errors::code(error.source.as_ref()?.downcast_ref()?)
 }
 
 /// An identifier for a statement.

@@ -1,0 +1,358 @@
+//! Several connections read ranges of tables at the same time, the largest first.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use super::{
+    STANDBY_HINT,
+    blocks::TableBlocks,
+    large_objects::{self, Objects},
+    plan::Plan,
+    rows::RangeWriter,
+    snapshot::Snapshot,
+};
+use crate::{
+    CaptureSink, ErrorKind, Progress, Result, SourceError, StreamSummary,
+    postgresql::{
+        dump::LargeObjectGroup,
+        layout::{LargeObjects, Range},
+        session::{Session, sql_state},
+        settings::Settings,
+    },
+};
+
+/// How often connection 0 looks whether it must say something while others work.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A piece of work for one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Job {
+    Rows { table: usize, range: u32 },
+    LargeObjects,
+}
+
+/// A table and what became of it.
+pub(super) struct TableWork<'s> {
+    pub plan: Plan,
+    blocks: TableBlocks<'s>,
+    state: Mutex<TableState>,
+}
+
+#[derive(Default)]
+struct TableState {
+    ranges: BTreeMap<u32, Range>,
+    finished: u32,
+    done: TableDone,
+}
+
+/// A table that was read to its end.
+#[derive(Clone, Default)]
+pub(super) struct TableDone {
+    pub rows: u64,
+    pub length: u64,
+    pub ranges: Vec<Range>,
+    pub blocks: u64,
+    pub manifest: Option<StreamSummary>,
+}
+
+impl<'s> TableWork<'s> {
+    pub(super) fn new(sink: &'s dyn CaptureSink, plan: Plan) -> Self {
+        let shape = &plan.shape;
+        let blocks = TableBlocks::new(sink, &plan.directory, shape.order, shape.comparison, shape.has_key());
+        Self { plan, blocks, state: Mutex::default() }
+    }
+
+    /// The stream of one range.
+    pub(super) fn writer<'t>(&'t self, sink: &'s dyn CaptureSink, range: u32, stream: &'t str) -> RangeWriter<'t, 's> {
+        let Plan { directory, shape, .. } = &self.plan;
+        RangeWriter::new(sink, directory, stream, shape, self.blocks.range(range), self.blocks.filtered())
+    }
+
+    /// Ends a range, and with the last one the table. Answers the bytes and rows that nobody was told of yet.
+    pub(super) fn finish_range(&self, range: u32, stream: &str, writer: RangeWriter<'_, '_>) -> Result<(u64, u64)> {
+        let (rows, news) = writer.finish()?;
+        let mut state = lock(&self.state);
+        if let Some(rows) = rows {
+            let StreamSummary { length, crc32, .. } = rows.summary;
+            let facts =
+                Range { stream: stream.to_owned(), rows: rows.rows, length, crc32, framed_crc32: rows.framed_crc32 };
+            state.ranges.insert(range, facts);
+        }
+        state.finished += 1;
+        if state.finished == self.plan.range_count() {
+            let (blocks, manifest) = self.blocks.finish()?;
+            let ranges: Vec<Range> = std::mem::take(&mut state.ranges).into_values().collect();
+            state.done = TableDone {
+                rows: ranges.iter().map(|range| range.rows).sum(),
+                length: ranges.iter().map(|range| range.length).sum(),
+                ranges,
+                blocks,
+                manifest,
+            };
+        }
+        Ok(news)
+    }
+
+    pub(super) fn into_done(self) -> (Plan, TableDone) {
+        (self.plan, self.state.into_inner().unwrap_or_else(PoisonError::into_inner).done)
+    }
+}
+
+/// Figures for whoever watches.
+pub(super) struct Tally {
+    bytes_total: u64,
+    items_total: Option<u64>,
+    bytes: AtomicU64,
+    rows: AtomicU64,
+}
+
+impl Tally {
+    /// What is expected: bytes as the tables take them on the server's disk, which is not what `COPY` writes.
+    pub(super) fn new(bytes_total: u64, items_total: Option<u64>) -> Self {
+        Self { bytes_total, items_total, bytes: AtomicU64::new(0), rows: AtomicU64::new(0) }
+    }
+
+    pub(super) fn add(&self, sink: &dyn CaptureSink, (bytes, rows): (u64, u64)) {
+        let bytes_read = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let items = self.rows.fetch_add(rows, Ordering::Relaxed) + rows;
+        sink.progress(Progress {
+            bytes_read,
+            bytes_total: Some(self.bytes_total.max(bytes_read)),
+            items,
+            items_total: self.items_total.map(|total| total.max(items)),
+        });
+    }
+
+    /// At the end the whole is what was read.
+    pub(super) fn complete(&self, sink: &dyn CaptureSink) {
+        let (bytes, rows) = (self.bytes.load(Ordering::Relaxed), self.rows.load(Ordering::Relaxed));
+        sink.progress(Progress { bytes_read: bytes, bytes_total: Some(bytes), items: rows, items_total: Some(rows) });
+    }
+}
+
+/// What all connections share.
+struct Shared<'a, 's> {
+    sink: &'s dyn CaptureSink,
+    settings: &'a Settings,
+    purpose: &'a str,
+    snapshot: &'a str,
+    encoding: &'a str,
+    tables: &'a [TableWork<'s>],
+    groups: &'a [LargeObjectGroup],
+    tally: &'a Tally,
+    queue: Mutex<VecDeque<Job>>,
+    objects: Mutex<Option<Objects>>,
+    stop: AtomicBool,
+    failure: Mutex<Option<SourceError>>,
+}
+
+/// Reads all rows and large objects. Answers what became of the latter.
+pub(super) fn read<'s>(
+    settings: &Settings,
+    purpose: &str,
+    sink: &'s dyn CaptureSink,
+    snapshot: &mut Snapshot,
+    tables: &[TableWork<'s>],
+    groups: &[LargeObjectGroup],
+    tally: &Tally,
+) -> Result<Option<LargeObjects>> {
+    let jobs = jobs(tables, groups);
+    let workers = settings.workers.min(jobs.len());
+    let (name, encoding) = (snapshot.name.clone(), snapshot.encoding.clone());
+    let shared = Shared {
+        sink,
+        settings,
+        purpose,
+        snapshot: &name,
+        encoding: &encoding,
+        tables,
+        groups,
+        tally,
+        queue: Mutex::new(jobs),
+        objects: Mutex::default(),
+        stop: AtomicBool::new(false),
+        failure: Mutex::default(),
+    };
+    let (defer, deferred) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let (shared, defer) = (&shared, defer.clone());
+            scope.spawn(move || {
+                if let Err(error) = shared.work(&defer) {
+                    shared.fail(error);
+                }
+            });
+        }
+        drop(defer);
+        if let Err(error) = shared.attend(snapshot, &deferred) {
+            shared.fail(error);
+        }
+    });
+    if let Some(error) = shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let objects = shared.objects.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(objects.map(|objects| objects.facts))
+}
+
+/// The largest first, so that no connection is left with a large table when the others are done; ranges of one table in
+/// their order.
+fn jobs(tables: &[TableWork<'_>], groups: &[LargeObjectGroup]) -> VecDeque<Job> {
+    // Without a page there is no row.
+    let mut order: Vec<usize> = (0..tables.len()).filter(|index| tables[*index].plan.found.pages > 0).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(tables[*index].plan.range_bytes()));
+    let ranges = |table: usize| (0..tables[table].plan.range_count()).map(move |range| Job::Rows { table, range });
+    let objects = (!groups.is_empty()).then_some(Job::LargeObjects);
+    objects.into_iter().chain(order.into_iter().flat_map(ranges)).collect()
+}
+
+impl<'s> Shared<'_, 's> {
+    fn check(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) || self.sink.is_cancelled() {
+            Err(SourceError::cancelled())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The first failure counts; those that follow from it do not.
+    fn fail(&self, error: SourceError) {
+        lock(&self.failure).get_or_insert(error);
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// One connection's work.
+    fn work(&self, defer: &mpsc::Sender<Job>) -> Result<()> {
+        let mut session = Snapshot::join(self.settings, self.snapshot, self.purpose)?;
+        let mut locked = HashSet::new();
+        while let Some(job) = self.next() {
+            self.check()?;
+            if let Job::Rows { table, .. } = job
+                && !locked.contains(&table)
+            {
+                if !self.lock(&mut session, table)? {
+                    // Somebody waits to change the table, and we would wait behind. Connection 0 has its lock already.
+                    locked.clear();
+                    let _ = defer.send(job);
+                    continue;
+                }
+                locked.insert(table);
+            }
+            self.run(&mut session, job)?;
+        }
+        session.close();
+        Ok(())
+    }
+
+    /// What connection 0 does meanwhile: it reads what no other can, and keeps the line open.
+    fn attend(&self, snapshot: &mut Snapshot, deferred: &mpsc::Receiver<Job>) -> Result<()> {
+        loop {
+            match deferred.recv_timeout(WATCH_INTERVAL) {
+                Ok(job) => {
+                    self.check()?;
+                    self.run(&mut snapshot.session, job)?;
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => snapshot.stay_awake()?,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        lock(&self.queue).pop_front()
+    }
+
+    /// False where the lock cannot be had at once; the transaction is a new one then.
+    fn lock(&self, session: &mut Session, table: usize) -> Result<bool> {
+        let Some(table) = self.tables.get(table) else { return Ok(true) };
+        let statement = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT", table.plan.quoted_name());
+        match session.execute(&statement) {
+            Ok(()) => Ok(true),
+            Err(error) if sql_state(&error).as_deref() == Some("55P03") => {
+                self.sink.log(&format!(
+                    "somebody waits to change {}; it is read on the first connection",
+                    table.plan.name()
+                ));
+                session.execute("ROLLBACK")?;
+                Snapshot::enter(session, self.snapshot)?;
+                Ok(false)
+            }
+            Err(error) => Err(explain(&table.plan.name(), error)),
+        }
+    }
+
+    fn run(&self, session: &mut Session, job: Job) -> Result<()> {
+        match job {
+            Job::Rows { table, range } => match self.tables.get(table) {
+                Some(table) => self.copy(session, table, range),
+                None => Ok(()),
+            },
+            Job::LargeObjects => {
+                let count = |bytes| self.tally.add(self.sink, (bytes, 0));
+                let objects = large_objects::read(session, self.sink, self.groups, &|| self.check(), &count)?;
+                *lock(&self.objects) = Some(objects);
+                Ok(())
+            }
+        }
+    }
+
+    fn copy(&self, session: &mut Session, table: &TableWork<'s>, range: u32) -> Result<()> {
+        let stream = format!("{range:04}.copy");
+        let statement = table.plan.copy_statement(range, self.encoding);
+        let mut writer = table.writer(self.sink, range, &stream);
+        let copied = session.copy_out(&statement, &|| self.check(), &mut |bytes| {
+            writer.message(bytes)?;
+            let news = writer.take_news();
+            if news.0 > 0 {
+                self.tally.add(self.sink, news);
+                self.check()?;
+            }
+            Ok(())
+        });
+        copied.map_err(|error| explain(&table.plan.name(), error))?;
+        let news = table.finish_range(range, &stream, writer)?;
+        self.tally.add(self.sink, news);
+        Ok(())
+    }
+}
+
+/// A failure of the server while it read a table.
+pub(super) fn explain(table: &str, error: SourceError) -> SourceError {
+    let Some(source) = error.source.as_ref().and_then(|source| source.downcast_ref::<sqlx::Error>()) else {
+        return error;
+    };
+    let lost = source.as_database_error().is_none();
+    let SourceError { kind, sentence, hint, source } = error;
+    let state = source.as_ref().and_then(|source| source.downcast_ref()).and_then(crate::postgresql::errors::code);
+    let (kind, sentence, hint) = match state.as_deref() {
+        _ if lost => (
+            ErrorKind::Unavailable,
+            format!("The connection to the server was lost while the table {table} was read."),
+            Some("See the server's log; the backup can be tried again.".to_owned()),
+        ),
+        Some("40001") => (ErrorKind::Unavailable, format!("The table {table} could not be read. {sentence}"), Some(STANDBY_HINT.to_owned())),
+        Some("54000" | "53200" | "XX000" | "22P05") => (
+            ErrorKind::Unsupported,
+            format!("The table {table} could not be read. {sentence}"),
+            Some("A row that is larger than 1 GB as text cannot be sent by the server; keep such values outside of the table, or in several rows.".to_owned()),
+        ),
+        Some("42P01" | "42703" | "55000") => (
+            ErrorKind::Unavailable,
+            format!("The table {table} was changed just while the backup began. {sentence}"),
+            Some("Try again.".to_owned()),
+        ),
+        _ => (kind, format!("The table {table} could not be read. {sentence}"), hint),
+    };
+    SourceError { kind, sentence, hint, source }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
