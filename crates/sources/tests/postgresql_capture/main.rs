@@ -3,7 +3,7 @@
 //! The way back of these tests is `pg_restore` itself, over the archive that is put together from the part.
 
 // Clippy knows tests by their attribute, not what they call.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, dead_code)]
 
 mod coverage;
 mod sink;
