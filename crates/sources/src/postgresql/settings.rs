@@ -29,6 +29,8 @@ pub(super) struct Settings {
     pub lock_timeout_seconds: u32,
     /// Take the rows from `pg_dump`'s stream instead of our own `COPY`.
     pub whole_dump: bool,
+    /// Restore without owners and privileges where the server lacks roles of the backup, instead of refusing.
+    pub ignore_missing_roles: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +143,7 @@ impl Settings {
             pg_bin: None,
             lock_timeout_seconds: 30,
             whole_dump: false,
+            ignore_missing_roles: false,
         };
         for (key, value) in &config.options {
             match (key.as_str(), value) {
@@ -157,11 +160,18 @@ impl Settings {
                     settings.lock_timeout_seconds = seconds as u32;
                 }
                 ("whole_dump", serde_json::Value::Bool(whole)) => settings.whole_dump = *whole,
+                ("missing_roles", serde_json::Value::String(what)) => {
+                    settings.ignore_missing_roles = match what.as_str() {
+                        "refuse" => false,
+                        "ignore" => true,
+                        _ => return Err(invalid("The option `missing_roles` is \"refuse\" or \"ignore\".")),
+                    };
+                }
                 (other, _) => {
                     return Err(invalid(format!(
                         "The option `{other}` is not understood, or has a value of a wrong type."
                     ))
-                    .hint("A PostgreSQL source takes workers, pg_bin, lock_timeout_seconds and whole_dump."));
+                    .hint("A PostgreSQL source takes workers, pg_bin, lock_timeout_seconds, whole_dump and missing_roles."));
                 }
             }
         }

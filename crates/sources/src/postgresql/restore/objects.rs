@@ -1,0 +1,87 @@
+//! Definitions, by `pg_restore`: those before the rows, and those after them.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    Result,
+    postgresql::{
+        dump::{self, Entry, Section},
+        tools::Tools,
+    },
+};
+
+use super::{
+    choice::Choice,
+    plan::Details,
+    run::Run,
+    tool::{self, Archive},
+};
+
+/// What only moves rows; we move them ourselves.
+const ROWS: [&str; 3] = ["TABLE DATA", "BLOBS", "SEQUENCE SET"];
+/// The archive as a file that the program may open several times.
+const INPUT: &str = "/proc/self/fd/0";
+
+/// Schemas, types, functions, tables.
+pub(super) fn before_rows(archive: &dump::Archive, choice: &Choice) -> dump::Archive {
+    archive.with_entries(|entry| choice.has_entry(entry.dump_id) && is_before(entry))
+}
+
+/// Indexes, constraints, triggers, and all that goes with a thing of any time: privileges (an owner may have taken from itself
+/// the right to fill its table), comments, labels.
+pub(super) fn after_rows(archive: &dump::Archive, choice: &Choice) -> dump::Archive {
+    archive.with_entries(|entry| choice.has_entry(entry.dump_id) && !is_before(entry) && !moves_rows(entry))
+}
+
+fn is_before(entry: &Entry) -> bool {
+    entry.section == Section::PreData
+}
+
+fn moves_rows(entry: &Entry) -> bool {
+    ROWS.iter().any(|kind| entry.description == **kind)
+}
+
+/// Carries out the definitions of an archive; the later ones with several sessions.
+pub(super) fn make(
+    run: &Run<'_>,
+    tools: &Tools,
+    archive: &dump::Archive,
+    details: &Details,
+    jobs: usize,
+) -> Result<()> {
+    let mut arguments = options(details);
+    let toc = archive.without_data();
+    if jobs > 1 {
+        arguments.push(format!("--jobs={jobs}"));
+        arguments.push(INPUT.to_owned());
+    }
+    tool::restore(run, tools, &arguments, Archive::Bytes(&toc))
+}
+
+/// What the plan decided to leave out.
+pub(super) fn options(details: &Details) -> Vec<String> {
+    let mut options = Vec::new();
+    if details.without_owners {
+        options.extend(["--no-owner".to_owned(), "--no-privileges".to_owned()]);
+    }
+    if details.without_tablespaces {
+        options.push("--no-tablespaces".to_owned());
+    }
+    options
+}
+
+/// `setval` of the wanted sequences, as `pg_dump` wrote it.
+pub(super) fn sequence_values<'a>(archive: &'a dump::Archive, choice: &'a Choice) -> impl Iterator<Item = &'a str> {
+    archive
+        .entries
+        .iter()
+        .filter(|entry| entry.description == "SEQUENCE SET" && choice.has_entry(entry.dump_id))
+        .filter_map(|entry| entry.definition.as_ref()?.as_str())
+}
+
+/// Numbers of entries that stand for something, not settings of the archive itself.
+pub(super) fn things(archive: &dump::Archive) -> BTreeSet<i32> {
+    let setting =
+        |entry: &&Entry| ["ENCODING", "STDSTRINGS", "SEARCHPATH"].iter().any(|kind| entry.description == **kind);
+    archive.entries.iter().filter(|entry| !setting(entry)).map(|entry| entry.dump_id).collect()
+}

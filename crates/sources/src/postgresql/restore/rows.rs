@@ -1,0 +1,238 @@
+//! Rows into the new tables, by several sessions at once.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use crate::{
+    ErrorKind, Result, SourceError,
+    postgresql::{
+        layout::{Captured, Table},
+        session::{Session, literal, quote},
+    },
+};
+
+use super::{
+    blocks::{self, Segment, Segments},
+    choice::Choice,
+    large_objects,
+    run::Run,
+    stream::Rows,
+};
+
+/// Tables from this size on are emptied in the transaction that fills them, so that their rows are frozen from the
+/// start; for smaller ones the second file costs more. Bytes.
+const FREEZE_BYTES: u64 = 1024 * 1024;
+
+enum Task {
+    Rows { table: usize, range: usize, segments: Vec<Segment>, alone: bool },
+    LargeObjects,
+}
+
+/// What is loaded, and how far it is.
+struct Load<'a, 'r> {
+    run: &'a Run<'r>,
+    captured: &'a Captured,
+    choice: &'a Choice,
+    /// Tables that were made just now and hold nothing: they may be emptied.
+    fresh: &'a (dyn Fn(&Table) -> bool + Sync),
+    /// The largest last.
+    tasks: Mutex<Vec<Task>>,
+    /// Rows that went in, one number for each table of the manifest.
+    loaded: Vec<AtomicU64>,
+}
+
+/// Loads the wanted rows and large objects. Answers the number of rows.
+///
+/// # Errors
+/// Also when a table got another number of rows than the manifest says.
+pub(super) fn load(
+    run: &Run<'_>,
+    captured: &Captured,
+    choice: &Choice,
+    fresh: &(dyn Fn(&Table) -> bool + Sync),
+) -> Result<u64> {
+    let tasks = tasks(run, captured, choice)?;
+    let threads = run.settings.workers.min(tasks.len());
+    let load = Load {
+        run,
+        captured,
+        choice,
+        fresh,
+        tasks: Mutex::new(tasks),
+        loaded: captured.tables.iter().map(|_| AtomicU64::new(0)).collect(),
+    };
+    parallel(run, threads, &|session| load.work(session))?;
+    load.compare()
+}
+
+/// Runs the same work in several sessions. The first failure stops the others.
+pub(super) fn parallel(
+    run: &Run<'_>,
+    threads: usize,
+    work: &(dyn Fn(&mut Session) -> Result<()> + Sync),
+) -> Result<()> {
+    let one = || {
+        let result = run.session().and_then(|mut session| {
+            let result = work(&mut session);
+            session.close();
+            result
+        });
+        if result.is_err() {
+            run.stop();
+        }
+        result
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        let results = threads.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(SourceError::new(ErrorKind::Internal, "Loading rows ended in a defect.")))
+        });
+        let mut failures: Vec<SourceError> = results.filter_map(Result::err).collect();
+        // A session that was ended because another one had failed is not the reason.
+        failures.sort_by_key(|error| match error.kind {
+            ErrorKind::Cancelled => 2,
+            ErrorKind::Unavailable => 1,
+            _ => 0,
+        });
+        failures.into_iter().next().map_or(Ok(()), Err)
+    })
+}
+
+fn tasks(run: &Run<'_>, captured: &Captured, choice: &Choice) -> Result<Vec<Task>> {
+    let mut tasks = Vec::new();
+    for index in &choice.tables {
+        let Some(table) = captured.tables.get(*index) else { continue };
+        let segments = match choice.rows.as_ref().and_then(|rows| rows.key_range.as_ref()) {
+            Some(range) => {
+                let mut session = run.session()?;
+                let segments = blocks::segments(run.part, table, range, &mut session)?;
+                session.close();
+                segments
+            }
+            None => Segments::whole(table),
+        };
+        let parts: Vec<(usize, Vec<Segment>)> = (0..table.ranges.len())
+            .map(|range| (range, segments.of(range)))
+            .filter(|(_, segments)| segments.iter().any(|segment| segment.length > 0))
+            .collect();
+        let alone = parts.len() == 1;
+        tasks.extend(parts.into_iter().map(|(range, segments)| {
+            let length: u64 = segments.iter().map(|segment| segment.length).sum();
+            (length, Task::Rows { table: *index, range, segments, alone })
+        }));
+    }
+    if let Some(large) = captured.large_objects.as_ref().filter(|_| choice.large_objects) {
+        tasks.push((large.length, Task::LargeObjects));
+    }
+    tasks.sort_by_key(|(length, _)| *length);
+    Ok(tasks.into_iter().map(|(_, task)| task).collect())
+}
+
+impl Load<'_, '_> {
+    fn work(&self, session: &mut Session) -> Result<()> {
+        loop {
+            self.run.check()?;
+            let task = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            match task {
+                None => return Ok(()),
+                Some(Task::LargeObjects) => large_objects::load(self.run, self.captured, session)?,
+                Some(Task::Rows { table: index, range, segments, alone }) => {
+                    let (Some(table), Some(loaded)) = (self.captured.tables.get(index), self.loaded.get(index)) else {
+                        continue;
+                    };
+                    let rows = self.rows(session, table, range, segments, alone)?;
+                    loaded.fetch_add(rows, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn rows(
+        &self,
+        session: &mut Session,
+        table: &Table,
+        range: usize,
+        segments: Vec<Segment>,
+        alone: bool,
+    ) -> Result<u64> {
+        let length: u64 = segments.iter().map(|segment| segment.length).sum();
+        let freeze = alone && length >= FREEZE_BYTES && (self.fresh)(table);
+        let filter = self.choice.rows.as_ref().and_then(|rows| rows.lines(table));
+        let mut rows = Rows::open(self.run.part, table, range, segments, filter)?;
+        session.execute("BEGIN")?;
+        if freeze {
+            session.execute(&format!("TRUNCATE ONLY {}", name(table)))?;
+        }
+        let condition = self.choice.rows.as_ref().map(|rows| rows.condition(table)).unwrap_or_default();
+        let statement = copy_statement(&name(table), table, &self.captured.database.encoding, freeze, &condition);
+        let loaded = copy(self.run, session, &statement, &mut rows).map_err(|error| in_table(table, error))?;
+        session.execute("COMMIT")?;
+        Ok(loaded)
+    }
+
+    /// Compares with the manifest. Answers the number of all rows.
+    fn compare(&self) -> Result<u64> {
+        let mut all = 0;
+        for index in &self.choice.tables {
+            let (Some(table), Some(loaded)) = (self.captured.tables.get(*index), self.loaded.get(*index)) else {
+                continue;
+            };
+            let loaded = loaded.load(Ordering::Relaxed);
+            all += loaded;
+            if !self.choice.filters_rows() && loaded != table.rows {
+                return Err(SourceError::new(
+                    ErrorKind::Store,
+                    format!(
+                        "The backup should hold {} rows of {}.{}; {loaded} arrived.",
+                        table.rows, table.schema, table.name
+                    ),
+                )
+                .hint("Verify the store; restore another backup."));
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Feeds a `COPY` until the rows are at their end.
+pub(super) fn copy(run: &Run<'_>, session: &mut Session, statement: &str, rows: &mut Rows) -> Result<u64> {
+    let mut loaded = 0;
+    while !rows.is_done() {
+        rows.begin_piece();
+        let taken = session.copy_in(statement, &mut |buffer| {
+            run.check()?;
+            let bytes = rows.fill(buffer)?;
+            run.moved(bytes, 0);
+            Ok(())
+        })?;
+        run.moved(0, taken);
+        loaded += taken;
+    }
+    Ok(loaded)
+}
+
+pub(super) fn name(table: &Table) -> String {
+    format!("{}.{}", quote(&table.schema), quote(&table.name))
+}
+
+pub(super) fn copy_statement(into: &str, table: &Table, encoding: &str, freeze: bool, condition: &str) -> String {
+    let columns = if table.columns.is_empty() { String::new() } else { format!(" ({})", table.columns) };
+    let freeze = if freeze { "FREEZE, " } else { "" };
+    format!("COPY {into}{columns} FROM STDIN WITH ({freeze}ENCODING {}){condition}", literal(encoding).trim_start())
+}
+
+/// Says which table it was.
+pub(super) fn in_table(table: &Table, error: SourceError) -> SourceError {
+    if error.kind == ErrorKind::Cancelled {
+        return error;
+    }
+    let SourceError { kind, sentence, hint, source } = error;
+    SourceError { kind, sentence: format!("{}.{}: {sentence}", table.schema, table.name), hint, source }
+}

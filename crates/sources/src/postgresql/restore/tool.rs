@@ -1,0 +1,159 @@
+//! `pg_restore`: fed from memory, its complaints read while it runs, ended when the restore is to stop.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, Write},
+    process::{Child, ChildStdin, Stdio},
+    thread,
+    time::Duration,
+};
+
+use crate::{ErrorKind, Result, SourceError, postgresql::tools::Tools};
+
+use super::{complaint, run::Run};
+
+pub(super) const PROGRAM: &str = "pg_restore";
+/// How often a running program is looked at.
+const POLL: Duration = Duration::from_millis(20);
+/// Complaints that are kept, bytes; all of them are read.
+const COMPLAINT_BYTES: usize = 16 * 1024;
+/// A script of nothing but definitions, bytes.
+const SCRIPT_BYTES: u64 = 256 * 1024 * 1024;
+/// Settings of roles and databases do not reach what we restore.
+const OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+     -c default_transaction_read_only=off -c synchronous_commit=off";
+
+/// Fills the buffer with the next bytes of an archive; leaves it empty at the end.
+pub(super) type Feed<'a> = &'a mut (dyn FnMut(&mut Vec<u8>) -> Result<()> + Send);
+
+/// An archive as `pg_restore` gets it.
+pub(super) enum Archive<'a> {
+    /// Small enough for memory: a table of contents. It can be read several times, so several jobs may be asked for.
+    Bytes(&'a [u8]),
+    /// Piped while it is read.
+    Stream(Feed<'a>),
+}
+
+/// Restores an archive into the run's database.
+pub(super) fn restore(run: &Run<'_>, tools: &Tools, arguments: &[String], archive: Archive<'_>) -> Result<()> {
+    // A name in the form of a connection string, for a bare one may be taken for such a string.
+    let database = run.settings.database.replace('\\', "\\\\").replace('\'', "\\'");
+    let mut all = vec!["--exit-on-error".to_owned(), "--no-password".to_owned()];
+    all.push(format!("--dbname=dbname='{database}'"));
+    all.extend_from_slice(arguments);
+    go(run, tools, &all, archive).map(drop)
+}
+
+/// The statements that would restore an archive.
+pub(super) fn script(run: &Run<'_>, tools: &Tools, arguments: &[String], archive: &[u8]) -> Result<String> {
+    let mut all = vec!["--file=-".to_owned()];
+    all.extend_from_slice(arguments);
+    let script = go(run, tools, &all, Archive::Bytes(archive))?;
+    // Newer versions frame a script with commands for psql.
+    let text = String::from_utf8_lossy(&script);
+    Ok(text.lines().filter(|line| !line.starts_with('\\')).fold(String::new(), |mut all, line| {
+        all.push_str(line);
+        all.push('\n');
+        all
+    }))
+}
+
+fn go(run: &Run<'_>, tools: &Tools, arguments: &[String], archive: Archive<'_>) -> Result<Vec<u8>> {
+    run.check()?;
+    let mut command = tools.command(PROGRAM, &run.settings, &run.purpose);
+    command.args(arguments).env("PGOPTIONS", OPTIONS).stderr(Stdio::piped()).stdout(Stdio::piped());
+    let feed = match archive {
+        Archive::Bytes(bytes) => {
+            command.stdin(Stdio::from(in_memory(bytes)?));
+            None
+        }
+        Archive::Stream(feed) => {
+            command.stdin(Stdio::piped());
+            Some(feed)
+        }
+    };
+    let mut child = command.spawn().map_err(|error| absent(tools, error))?;
+    let (input, output, complaints) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    thread::scope(|scope| {
+        let feeding = feed.zip(input).map(|(feed, input)| scope.spawn(move || pour(feed, input)));
+        let output = output.map(|output| scope.spawn(move || read_up_to(output, SCRIPT_BYTES)));
+        let complaints = complaints.map(|complaints| scope.spawn(move || beginning_of(complaints)));
+        let ended = wait(run, &mut child);
+        let fed = feeding.map_or(Ok(Ok(())), thread::ScopedJoinHandle::join).map_err(|_| defect())?;
+        let said = complaints.map_or_else(String::new, |complaints| complaints.join().unwrap_or_default());
+        let output = output.map_or_else(Vec::new, |output| output.join().unwrap_or_default());
+        let success = ended?;
+        fed?;
+        if success { Ok(output) } else { Err(complaint::explain(&said)) }
+    })
+}
+
+/// Waits for the end, or ends it when the restore is to stop. Answers whether it went well.
+fn wait(run: &Run<'_>, child: &mut Child) -> Result<bool> {
+    loop {
+        if let Err(stop) = run.check() {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(stop);
+        }
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status.success()),
+            Ok(None) => thread::sleep(POLL),
+            Err(error) => {
+                return Err(SourceError::new(ErrorKind::Internal, "pg_restore was lost.").because(error));
+            }
+        }
+    }
+}
+
+/// A file without a name that the program and its workers can open as often as they like.
+fn in_memory(bytes: &[u8]) -> Result<File> {
+    let make = || -> std::io::Result<File> {
+        let mut file = File::from(rustix::fs::memfd_create("toc", rustix::fs::MemfdFlags::CLOEXEC)?);
+        file.write_all(bytes)?;
+        file.rewind()?;
+        Ok(file)
+    };
+    make().map_err(|error| {
+        SourceError::new(ErrorKind::Internal, "A table of contents cannot be held in memory.").because(error)
+    })
+}
+
+fn pour(feed: Feed<'_>, mut input: ChildStdin) -> Result<()> {
+    let mut buffer = Vec::new();
+    loop {
+        buffer.clear();
+        feed(&mut buffer)?;
+        // A program that has ended says itself why.
+        if buffer.is_empty() || input.write_all(&buffer).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn read_up_to(from: impl Read, limit: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = from.take(limit).read_to_end(&mut bytes);
+    bytes
+}
+
+/// Reads all and keeps the beginning: the first complaint is what the restore ended with.
+fn beginning_of(mut from: impl Read) -> String {
+    let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        let room = COMPLAINT_BYTES.saturating_sub(kept.len()).min(read);
+        kept.extend_from_slice(buffer.get(..room).unwrap_or_default());
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// The program is not where `pg_dump` is.
+pub(super) fn absent(tools: &Tools, error: std::io::Error) -> SourceError {
+    SourceError::new(ErrorKind::Missing, "The program pg_restore does not start.")
+        .hint(format!("Install it: apt-get install postgresql-client-{}.", tools.major))
+        .because(error)
+}
+
+fn defect() -> SourceError {
+    SourceError::new(ErrorKind::Internal, "Feeding pg_restore ended in a defect.")
+}
