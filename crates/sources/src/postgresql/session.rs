@@ -139,7 +139,6 @@ impl Session {
     }
 
     /// Runs `COPY ... FROM STDIN` with what `fill` puts into the buffer, until it puts nothing. Answers the number of rows.
-    #[allow(dead_code)] // for restores
     pub(super) fn copy_in(&mut self, sql: &str, fill: &mut dyn FnMut(&mut Vec<u8>) -> Result<()>) -> Result<u64> {
         let Self { runtime, connection, .. } = self;
         runtime.block_on(async {

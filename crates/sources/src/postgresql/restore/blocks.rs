@@ -4,7 +4,7 @@ use crate::{
     ErrorKind, KeyRange, PartReader, Result, SourceError,
     postgresql::{
         layout::Table,
-        session::{Session, literal},
+        session::{Session, literal, sql_state},
     },
 };
 
@@ -62,10 +62,15 @@ pub(super) fn segments(
 ) -> Result<Segments> {
     let from = as_printed(server, table, range.from.as_deref())?;
     let before = as_printed(server, table, range.before.as_deref())?;
-    // Without the manifest of blocks all of the table is read.
-    let _ = (part, from, before);
+    let found =
+        crate::postgresql::capture::blocks::open(part, table)?.blocks_for_range(from.as_deref(), before.as_deref())?;
     let mut segments = Segments::default();
-    Segments::whole(table).0.into_iter().for_each(|segment| segments.push(segment));
+    for block in found {
+        let name = format!("{:04}.copy", block.range);
+        if let Some(range) = table.ranges.iter().position(|stream| stream.stream == name) {
+            segments.push(Segment { range, offset: block.offset, length: block.length });
+        }
+    }
     Ok(segments)
 }
 
@@ -75,7 +80,7 @@ fn as_printed(server: &mut Session, table: &Table, value: Option<&str>) -> Resul
     match server.text(&format!("SELECT ({}::{kind})::text", literal(value))) {
         Ok(printed) => Ok(printed),
         // A type of the backup's own (a domain, an enum) is not known here yet: then nothing is narrowed.
-        Err(error) if super::sqlstate(&error).as_deref() == Some("42704") => Ok(None),
+        Err(error) if sql_state(&error).as_deref() == Some("42704") => Ok(None),
         Err(error) => Err(SourceError::new(
             ErrorKind::Invalid,
             format!("`{value}` is not a key of {}.{}, whose column {column} is a {kind}.", table.schema, table.name),

@@ -33,7 +33,6 @@ use std::io::{self, BufReader, Read};
 use self::plan::{Details, Work};
 use super::{
     dump::Archive,
-    errors,
     layout::{Captured, How, TOC},
     settings::Settings,
 };
@@ -90,9 +89,4 @@ impl Read for Sequential {
         self.position += read as u64;
         Ok(read)
     }
-}
-
-/// SQLSTATE of an error that the server sent.
-fn sqlstate(error: &SourceError) -> Option<String> {
-    error.source.as_ref()?.downcast_ref::<sqlx::Error>().and_then(errors::code)
 }

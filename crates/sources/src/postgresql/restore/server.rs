@@ -5,12 +5,10 @@ use std::collections::BTreeSet;
 use crate::{
     Result,
     postgresql::{
-        session::{Session, TextRow, literal},
+        session::{Session, TextRow, literal, sql_state},
         settings::Settings,
     },
 };
-
-use super::sqlstate;
 
 /// Databases that every server has; one of them is not the target.
 const ALWAYS_THERE: [&str; 2] = ["postgres", "template1"];
@@ -32,7 +30,7 @@ pub(super) fn open(settings: &Settings, target: &str, purpose: &str) -> Result<S
                 return Ok(session);
             }
             // No such database, not let in, closed: another one may do. Anything else would be the same there.
-            Err(error) if matches!(sqlstate(&error).as_deref(), Some("3D000" | "42501" | "28000" | "55000")) => {
+            Err(error) if matches!(sql_state(&error).as_deref(), Some("3D000" | "42501" | "28000" | "55000")) => {
                 first.get_or_insert(error);
             }
             Err(error) => return Err(error),

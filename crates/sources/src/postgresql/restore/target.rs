@@ -11,11 +11,9 @@ use crate::{
     ErrorKind, Result, SourceError,
     postgresql::{
         layout::DatabaseFacts,
-        session::{Session, literal, quote},
+        session::{Session, literal, quote, sql_state},
     },
 };
-
-use super::sqlstate;
 
 /// Longest name of a database, bytes.
 pub(super) const NAME_BYTES: usize = 63;
@@ -99,7 +97,7 @@ pub(super) fn create(server: &mut Session, name: &str, facts: &DatabaseFacts) ->
             }
         }
     }
-    server.execute(&statement).map_err(|error| match sqlstate(&error).as_deref() {
+    server.execute(&statement).map_err(|error| match sql_state(&error).as_deref() {
         Some("42809" | "22023") => SourceError::new(
             ErrorKind::Unsupported,
             format!("The server cannot make a database with the backup's locale {}: {error}", facts.collate),
@@ -137,7 +135,7 @@ fn retried(server: &mut Session, name: &str, statement: &str) -> Result<()> {
             literal(name)
         ));
         match server.execute(statement) {
-            Err(error) if sqlstate(&error).as_deref() == Some(IN_USE) => {
+            Err(error) if sql_state(&error).as_deref() == Some(IN_USE) => {
                 if began.elapsed() > QUIET_LIMIT {
                     return Err(in_use(server, name, error));
                 }

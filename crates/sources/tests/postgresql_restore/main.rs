@@ -1,0 +1,12 @@
+//! Captured PostgreSQL databases on their way back, on real servers.
+
+// Clippy knows tests by their attribute, not what they call.
+#![allow(clippy::unwrap_used)]
+
+mod crashes;
+mod merge;
+mod partial;
+mod refusals;
+mod replace;
+mod support;
+mod whole;

@@ -1,0 +1,194 @@
+//! Whole databases into new ones.
+
+use trivault_sources::{
+    ErrorKind, RestoreTarget, Selection,
+    testing::{MemoryReader, MemorySink, MemoryStore, suite::captures},
+};
+
+use crate::support::{Database, EVERYTHING, new_database, quote, restore, restored, to};
+
+#[test]
+fn everything_that_a_database_can_hold_comes_back() {
+    let Some(source) = Database::new("everything", EVERYTHING) else { return };
+    let part = source.capture();
+    let reader = MemoryReader::new(&part);
+    let (plan, outcome) = restore(source.driver().as_ref(), &reader, &new_database("everything2")).unwrap();
+    assert!(plan.steps.iter().any(|step| step.contains("everything2__tv_j1")), "{:?}", plan.steps);
+    assert_eq!(source.named("everything2").digest(), source.digest());
+    assert_eq!(outcome.items, part.manifest().items, "rows of the manifest");
+    assert_eq!(reader.last_progress().items, outcome.items);
+    assert_eq!(reader.last_progress().bytes_total, Some(plan.bytes));
+    assert_eq!(outcome.kept_aside, Vec::<std::path::PathBuf>::new());
+    assert_eq!(source.databases(), ["everything", "everything2"], "nothing else is left");
+    // Statistics are there: a planner without them guesses.
+    let planner = source.named("everything2").sql("SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'account'");
+    assert_eq!(planner.trim(), "t");
+}
+
+#[test]
+fn what_belongs_to_the_database_itself_comes_back() {
+    let Some(source) = Database::new("itself", "CREATE TABLE t (id int)") else { return };
+    source.admin(
+        "CREATE ROLE itself_owner; CREATE ROLE itself_guest; ALTER DATABASE itself OWNER TO itself_owner; \
+         ALTER DATABASE itself SET search_path TO \"$user\", public, \"odd, schema\"; \
+         ALTER DATABASE itself SET work_mem TO '7MB'; ALTER DATABASE itself SET default_transaction_read_only TO on; \
+         ALTER ROLE itself_guest IN DATABASE itself SET statement_timeout TO '1min'; \
+         ALTER DATABASE itself CONNECTION LIMIT 7; COMMENT ON DATABASE itself IS 'it''s'; \
+         REVOKE ALL ON DATABASE itself FROM PUBLIC; GRANT CONNECT ON DATABASE itself TO itself_guest WITH GRANT OPTION",
+    );
+    let part = source.capture();
+    restored(source.driver().as_ref(), &part, &new_database("itself2"));
+    let of = |name: &str| {
+        source.admin(&format!(
+            "SELECT pg_get_userbyid(datdba), datconnlimit, datacl, shobj_description(oid, 'pg_database'), encoding, datcollate, \
+             (SELECT array_agg(setrole::regrole::text || setting ORDER BY setrole, setting) FROM pg_db_role_setting, unnest(setconfig) AS setting WHERE setdatabase = d.oid) \
+             FROM pg_database d WHERE datname = '{name}'"
+        ))
+    };
+    assert_eq!(of("itself2"), of("itself"));
+    assert!(of("itself2").contains("itself_guest=c*/itself_owner"));
+    for name in ["itself", "itself2"] {
+        source.admin(&format!("DROP DATABASE {name}"));
+    }
+    source.admin("DROP ROLE itself_owner; DROP ROLE itself_guest");
+}
+
+#[test]
+fn an_empty_database_and_odd_names_come_back() {
+    let odd = "odd \"name\" = 'x' \\ dbname=postgres ü\n";
+    let Some(source) = Database::new(odd, "") else { return };
+    let part = source.capture();
+    let new = format!("{}{}", "ü".repeat(31), "x");
+    let (_, outcome) = restored(source.driver().as_ref(), &part, &new_database(&new));
+    assert_eq!(outcome.items, 0);
+    assert!(source.exists(&new));
+    assert_eq!(source.named(&new).digest(), source.digest());
+    source.admin(&format!("DROP DATABASE {}", quote(odd)));
+}
+
+#[test]
+fn three_thousand_tables_come_back() {
+    let sql = "DO $$ BEGIN FOR i IN 1..3000 LOOP EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY)', i); \
+               EXECUTE format('INSERT INTO t%s VALUES (%s)', i, i); IF i % 500 = 0 THEN COMMIT; END IF; END LOOP; END $$";
+    let Some(source) = Database::new("thousands", sql) else { return };
+    let part = source.capture();
+    let (_, outcome) = restored(source.driver().as_ref(), &part, &new_database("thousands2"));
+    assert_eq!(outcome.items, 3000);
+    let copy = source.named("thousands2");
+    assert_eq!(copy.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").trim(), "3000");
+    assert_eq!(copy.sql("SELECT id FROM t2999").trim(), "2999");
+    assert_eq!(
+        copy.sql("SELECT count(*) FROM pg_index WHERE indisprimary AND indrelid::regclass::text LIKE 't%'").trim(),
+        "3000"
+    );
+}
+
+#[test]
+fn a_database_of_another_encoding_comes_back() {
+    let Some(source) = Database::new("others", "") else { return };
+    source.admin("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'");
+    let latin = source.named("latin");
+    latin.sql(r#"CREATE TABLE U&"T\00FCr" (id int PRIMARY KEY, U&"gr\00F6\00DFe" text); INSERT INTO U&"T\00FCr" VALUES (1, 'Ma' || chr(223))"#);
+    let part = latin.capture();
+    restored(latin.driver().as_ref(), &part, &new_database("latin2"));
+    let copy = source.named("latin2");
+    let there = copy.sql(r#"SELECT pg_encoding_to_char(encoding), U&"gr\00F6\00DFe" = 'Ma' || chr(223) FROM U&"T\00FCr", pg_database WHERE datname = 'latin2'"#);
+    assert_eq!(there.trim(), "LATIN1|t");
+    assert_eq!(copy.tool("pg_dump", &["-s", "--restrict-key=x"]), latin.tool("pg_dump", &["-s", "--restrict-key=x"]));
+}
+
+#[test]
+fn an_archive_that_was_kept_whole_or_split_comes_back() {
+    let Some(source) = Database::new(
+        "split",
+        "CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t SELECT i, md5(i::text) FROM generate_series(1, 3000) i; SELECT lo_from_bytea(77, 'large')",
+    ) else {
+        return;
+    };
+    let driver = source.driver_as("postgres", &[("whole_dump", true.into())]);
+    let part = captures(driver.as_ref(), MemorySink::new(&MemoryStore::new()));
+    restored(driver.as_ref(), &part, &new_database("split2"));
+    assert_eq!(source.named("split2").digest(), source.digest());
+}
+
+#[test]
+fn a_cancelled_or_broken_restore_leaves_no_database() {
+    let sql = "CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, 20000) i";
+    let Some(source) = Database::new("stopped", sql) else { return };
+    let part = source.capture();
+    let driver = source.driver();
+    let size = part.manifest().size;
+    for at in [0, 1, size / 2, size - 1] {
+        let began = std::time::Instant::now();
+        let plan = driver.plan_restore(&MemoryReader::new(&part), &new_database("stopped2")).unwrap();
+        let error = driver.restore(&MemoryReader::new(&part).cancel_at(at), &plan).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Cancelled, "cancelled at {at}: {error:?}");
+        assert!(began.elapsed().as_secs() < 10);
+        assert_eq!(source.databases(), ["stopped"], "cancelled at {at}");
+    }
+    let plan = driver.plan_restore(&MemoryReader::new(&part), &new_database("stopped2")).unwrap();
+    let error = driver.restore(&MemoryReader::new(&part).fail_at(size / 2), &plan).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Store, "{error:?}");
+    assert_eq!(source.databases(), ["stopped"], "after a failure of the store");
+}
+
+#[test]
+fn a_restore_that_waits_in_the_server_is_cancelled_within_two_seconds() {
+    // The index calls a function that sleeps: nothing but the end of the session gets the server out of it.
+    let sql = "CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS \
+               $$ BEGIN IF current_database() <> 'waits' THEN PERFORM pg_sleep(30); END IF; RETURN i; END $$; \
+               CREATE TABLE t (id int); INSERT INTO t SELECT generate_series(1, 10); CREATE INDEX ON t (slow(id))";
+    let Some(source) = Database::new("waits", sql) else { return };
+    let part = source.capture();
+    let reader = CancelLater {
+        inner: MemoryReader::new(&part),
+        at: std::time::Instant::now() + std::time::Duration::from_secs(3),
+    };
+    let driver = source.driver();
+    let plan = driver.plan_restore(&reader.inner, &new_database("waits2")).unwrap();
+    let error = driver.restore(&reader, &plan).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled, "{error:?}");
+    assert!(reader.at.elapsed().as_secs_f64() < 2.0, "{:?}", reader.at.elapsed());
+    assert_eq!(source.databases(), ["waits"]);
+}
+
+#[test]
+fn a_path_is_no_place_for_a_database() {
+    let Some(source) = Database::new("pathless", "") else { return };
+    let part = source.capture();
+    let request =
+        to(RestoreTarget::NewPath("/srv/x".into()), trivault_sources::Conflict::Replace, Selection::default());
+    let error = source.driver().plan_restore(&MemoryReader::new(&part), &request).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert!(error.hint.unwrap().contains("new database"));
+}
+
+/// Cancels at an instant.
+struct CancelLater {
+    inner: MemoryReader,
+    at: std::time::Instant,
+}
+
+impl trivault_sources::PartReader for CancelLater {
+    fn manifest(&self) -> &trivault_sources::CaptureManifest {
+        self.inner.manifest()
+    }
+    fn list(&self, path: &[&[u8]]) -> trivault_sources::Result<Vec<trivault_sources::StoredNode>> {
+        self.inner.list(path)
+    }
+    fn open(&self, path: &[&[u8]]) -> trivault_sources::Result<Box<dyn trivault_sources::RandomRead>> {
+        self.inner.open(path)
+    }
+    fn is_cancelled(&self) -> bool {
+        std::time::Instant::now() > self.at
+    }
+    fn progress(&self, progress: trivault_sources::Progress) {
+        self.inner.progress(progress);
+    }
+    fn warn(&self, warning: trivault_sources::Warning) {
+        self.inner.warn(warning);
+    }
+    fn log(&self, line: &str) {
+        self.inner.log(line);
+    }
+}
