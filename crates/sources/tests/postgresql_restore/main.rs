@@ -8,5 +8,6 @@ mod merge;
 mod partial;
 mod refusals;
 mod replace;
+mod speed;
 mod support;
 mod whole;

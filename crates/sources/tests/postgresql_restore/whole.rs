@@ -1,11 +1,11 @@
 //! Whole databases into new ones.
 
 use trivault_sources::{
-    ErrorKind, RestoreTarget, Selection,
+    CaptureSink, Conflict, Cutting, ErrorKind, RestoreTarget, Selection, StreamOptions,
     testing::{MemoryReader, MemorySink, MemoryStore, suite::captures},
 };
 
-use crate::support::{Database, EVERYTHING, new_database, quote, restore, restored, to};
+use crate::support::{Database, EVERYTHING, new_database, only, quote, restore, restored, to};
 
 #[test]
 fn everything_that_a_database_can_hold_comes_back() {
@@ -112,6 +112,42 @@ fn an_archive_that_was_kept_whole_or_split_comes_back() {
 }
 
 #[test]
+fn an_archive_that_nobody_here_could_read_goes_to_pg_restore_as_it_is() {
+    let Some(source) = Database::new(
+        "unread",
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 500); SELECT lo_from_bytea(77, 'large')",
+    ) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("unread.dump");
+    source.tool("pg_dump", &["-Fc", "-f", file.to_str().unwrap()]);
+    let archive = std::fs::read(&file).unwrap();
+    let sink = MemorySink::new(&MemoryStore::new());
+    let mut manifest = source.driver().capture(&MemorySink::new(&MemoryStore::new())).unwrap();
+    let options = StreamOptions { cutting: Cutting::ContentDefined, whole_digest: false };
+    let mut stream = sink.stream(&["archive.pgdmp"], options).unwrap();
+    stream.write(&archive).unwrap();
+    let summary = stream.finish().unwrap();
+    manifest.details["how"] = "whole".into();
+    manifest.details["tables"] = serde_json::json!([]);
+    manifest.details["large_objects"] = serde_json::Value::Null;
+    manifest.details["whole"] = serde_json::json!({ "length": summary.length, "crc32": summary.crc32 });
+    let part = sink.into_part(manifest);
+    let (plan, outcome) = restored(source.driver().as_ref(), &part, &new_database("unread2"));
+    assert_eq!((plan.bytes, outcome.bytes_written), (summary.length, summary.length));
+    assert_eq!(source.named("unread2").digest(), source.digest());
+    let reader = MemoryReader::new(&part);
+    let request = to(RestoreTarget::NewDatabase("unread3".to_owned()), Conflict::Replace, only(&["public.t"]));
+    assert_eq!(source.driver().plan_restore(&reader, &request).unwrap_err().kind, ErrorKind::Unsupported);
+    // The program is fed by a thread of its own, which a cancelled restore must not leave waiting.
+    let plan = source.driver().plan_restore(&reader, &new_database("unread3")).unwrap();
+    let error = source.driver().restore(&MemoryReader::new(&part).cancel_at(1), &plan).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+    assert_eq!(source.databases(), ["unread", "unread2"]);
+}
+
+#[test]
 fn a_cancelled_or_broken_restore_leaves_no_database() {
     let sql = "CREATE TABLE t (id int PRIMARY KEY, x text); INSERT INTO t SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, 20000) i";
     let Some(source) = Database::new("stopped", sql) else { return };
@@ -156,8 +192,7 @@ fn a_restore_that_waits_in_the_server_is_cancelled_within_two_seconds() {
 fn a_path_is_no_place_for_a_database() {
     let Some(source) = Database::new("pathless", "") else { return };
     let part = source.capture();
-    let request =
-        to(RestoreTarget::NewPath("/srv/x".into()), trivault_sources::Conflict::Replace, Selection::default());
+    let request = to(RestoreTarget::NewPath("/srv/x".into()), Conflict::Replace, Selection::default());
     let error = source.driver().plan_restore(&MemoryReader::new(&part), &request).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unsupported);
     assert!(error.hint.unwrap().contains("new database"));

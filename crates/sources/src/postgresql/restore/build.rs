@@ -1,7 +1,7 @@
 //! A database built under a temporary name, and the rename that makes it the target.
 
 use crate::{
-    Interrupted, PartReader, PartRestorePlan, RestoreOutcome, Result, SourceError,
+    Interrupted, PartReader, PartRestorePlan, RestoreOutcome, Result,
     postgresql::{
         dump,
         layout::{Captured, Table, WHOLE},
@@ -27,6 +27,8 @@ use super::{
 
 /// Read at once of an archive that was kept whole, bytes.
 const READ_BYTES: usize = 512 * 1024;
+/// So many definitions after the rows are made by a single session.
+const FEW_THINGS: usize = 3;
 /// Statements sent together.
 const BATCH: usize = 500;
 
@@ -138,8 +140,11 @@ impl Build<'_, '_> {
         set_sequences(&mut session, objects::sequence_values(archive, choice))?;
         session.close();
         let after = objects::after_rows(archive, choice);
-        if !objects::things(&after).is_empty() {
-            objects::make(run, tools, &after, details, run.settings.workers)?;
+        let things = objects::things(&after).len();
+        if things > 0 {
+            // Sessions cost more than a few definitions take.
+            let jobs = if things < FEW_THINGS { 1 } else { run.settings.workers };
+            objects::make(run, tools, &after, details, jobs)?;
         }
         run.part.log("made indexes, constraints, triggers and privileges");
         Ok(())
@@ -200,7 +205,7 @@ fn set_sequences<'a>(session: &mut Session, statements: impl Iterator<Item = &'a
 }
 
 /// What a driver answers when nothing can be done any more.
-pub(super) fn resume(settings: &Settings, details: &Details) -> Result<Interrupted, SourceError> {
+pub(super) fn resume(settings: &Settings, details: &Details) -> Result<Interrupted> {
     let mut server = server::open(settings, &details.names.database, "trivault restore ends")?;
     let settled = settle(&mut server, details)?;
     server.close();
