@@ -33,6 +33,7 @@ fn help_teaches_every_command() {
         "vault",
         "backup",
         "restore",
+        "retention",
         "jobs",
         "openapi",
         "version",
@@ -275,4 +276,25 @@ fn the_demo_ends_well_and_leaves_nothing() {
 
 fn is_demo(entry: &Result<fs::DirEntry, std::io::Error>) -> bool {
     entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("trivault-demo-"))
+}
+
+#[tokio::test]
+async fn retention_is_looked_at_before_it_is_set_and_the_server_carries_it_out() {
+    let world = World::new();
+    for _ in 0..3 {
+        world.gateway.json(&["backup", "create", "--source", DATABASE, "--json"]);
+    }
+    let name = &format!("cli-{DATABASE}");
+    let preview = world.gateway.json(&["retention", "preview", name, "--last", "1", "--json"]);
+    let kept = preview.as_array().unwrap().iter().filter(|row| row["keep"] == true).count();
+    assert_eq!((preview.as_array().unwrap().len(), kept), (3, 1), "{preview:#}");
+    let refused = world.gateway.command(&["retention", "set", name]);
+    assert!(!refused.status.success() && text(&refused).contains("No rule was given"), "{}", text(&refused));
+    let set = world.gateway.command(&["retention", "set", name, "--last", "1"]);
+    assert!(set.status.success() && text(&set).contains("1 newest"), "{}", text(&set));
+    let applied = world.gateway.command(&["retention", "apply", name]);
+    assert!(applied.status.success(), "{}", text(&applied));
+    assert_eq!(world.gateway.json(&["backup", "list", "--json"]).as_array().unwrap().len(), 1);
+    let unknown = world.gateway.command(&["retention", "show", "nothing"]);
+    assert!(text(&unknown).contains("Known are:"), "{}", text(&unknown));
 }

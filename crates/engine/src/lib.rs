@@ -19,6 +19,7 @@ mod labels;
 mod open;
 mod options;
 mod reconcilers;
+pub mod retention;
 mod run;
 pub mod schedule;
 mod secrets;

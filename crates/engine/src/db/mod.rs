@@ -18,6 +18,7 @@ mod names;
 mod plans;
 mod records;
 mod repositories;
+mod retention;
 mod runs;
 mod schedule;
 mod sources;

@@ -9,6 +9,7 @@ pub mod naming;
 pub mod plan;
 pub mod repository;
 pub mod restore;
+pub mod retention;
 pub mod schedule;
 pub mod source;
 pub mod state;
@@ -17,6 +18,6 @@ pub mod store;
 pub use trivault_sources::{CaptureManifest, Conflict, Finding, Inventory, Progress, Selection, SourceConfig, Warning};
 
 pub use self::{
-    access::*, backup::*, error::*, ids::*, job::*, naming::*, plan::*, repository::*, restore::*, schedule::*,
-    source::*, state::*, store::*,
+    access::*, backup::*, error::*, ids::*, job::*, naming::*, plan::*, repository::*, restore::*, retention::*,
+    schedule::*, source::*, state::*, store::*,
 };

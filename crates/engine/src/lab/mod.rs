@@ -9,6 +9,7 @@ mod gate;
 mod locks;
 mod passcodes;
 mod plans;
+mod retention;
 mod runs;
 mod source_secrets;
 mod stores;

@@ -15,7 +15,7 @@ use chrono::TimeDelta;
 use crate::{
     domain::Result,
     kinds::{finish_interrupted, open_for_reading},
-    service::{Engine, Inner, blocking},
+    service::{Engine, Inner, blocking, retention_pass},
 };
 
 /// Leases that a node may miss before what it alone could run is given up.
@@ -41,10 +41,11 @@ enum Reconciler {
     StaleTokens,
     VanishedSnapshots,
     Leftovers,
+    Retention,
 }
 
 impl Reconciler {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::ExpiredLeases,
         Self::DuePlans,
         Self::InterruptedRestores,
@@ -56,6 +57,7 @@ impl Reconciler {
         Self::StaleTokens,
         Self::VanishedSnapshots,
         Self::Leftovers,
+        Self::Retention,
     ];
 
     fn every(self, inner: &Inner) -> Duration {
@@ -64,7 +66,7 @@ impl Reconciler {
             Self::NodeHeartbeat => (inner.options.lease / 3).min(10 * SECOND),
             Self::DuePlans => inner.options.poll.min(SECOND),
             Self::InterruptedRestores | Self::Configuration | Self::StaleLocks => 5 * SECOND,
-            Self::DeadNodes | Self::UnusedKeys => MINUTE,
+            Self::DeadNodes | Self::UnusedKeys | Self::Retention => MINUTE,
             Self::StaleTokens | Self::VanishedSnapshots | Self::Leftovers => HOUR,
         }
     }
@@ -78,7 +80,8 @@ impl Reconciler {
             | Self::DeadNodes
             | Self::UnusedKeys
             | Self::StaleTokens
-            | Self::Leftovers => false,
+            | Self::Leftovers
+            | Self::Retention => false,
         }
     }
 
@@ -98,6 +101,7 @@ impl Reconciler {
             Self::StaleTokens => stale_tokens(inner).await,
             Self::VanishedSnapshots => vanished::mark(inner).await,
             Self::Leftovers => leftovers::remove(inner).await,
+            Self::Retention => retention_pass(inner).await,
         }
     }
 }

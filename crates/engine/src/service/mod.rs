@@ -13,6 +13,7 @@ mod naming;
 mod plans;
 mod repositories;
 mod restores;
+mod retention;
 mod sources;
 mod start_backup;
 mod start_restore;
@@ -22,7 +23,10 @@ use std::sync::Arc;
 
 pub use downloads::Download;
 
-pub(crate) use self::start_backup::{Start, scheduler, start};
+pub(crate) use self::{
+    retention::pass as retention_pass,
+    start_backup::{Start, scheduler, start},
+};
 use crate::{
     access::Access,
     clock::Clock,

@@ -5,6 +5,7 @@ mod backup;
 mod check_config;
 mod jobs;
 mod restore;
+mod retention;
 pub mod session;
 mod source;
 mod store;
@@ -32,6 +33,7 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
         Command::Vault(command) => vault::run(&common, command).await,
         Command::Backup(command) => backup::run(&common, command).await,
         Command::Restore(arguments) => restore::run(&common, arguments).await,
+        Command::Retention(command) => retention::run(&common, command).await,
         Command::Jobs(command) => jobs::run(&common, command).await,
         Command::Key(command) => vault::run_key(&common, command).await,
         Command::Openapi(OpenapiArguments { dialect }) => {

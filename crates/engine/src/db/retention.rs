@@ -1,0 +1,103 @@
+//! What repositories keep, and what retention looks at of their backups.
+
+use super::{
+    prelude::*,
+    text::{from_json, from_word, json},
+};
+
+impl Database {
+    /// The repository's own rules.
+    pub async fn retention(&self, repository: RepositoryId) -> Result<Option<Retention>> {
+        in_read!(self, tx => {
+            let rules = tx.retention(repository).await?;
+            rules.as_deref().map(from_json).transpose()?
+        })
+    }
+
+    /// `None` takes the rules away.
+    pub async fn set_retention(
+        &self,
+        repository: RepositoryId,
+        rules: Option<&Retention>,
+        audit: &AuditEntry,
+    ) -> Result<()> {
+        in_write!(self, tx => {
+            match rules {
+                Some(rules) => tx.write_retention(repository, &json(rules)?, audit.at).await?,
+                None => tx.clear_retention(repository).await?,
+            }
+            tx.audit(audit).await?;
+        })
+    }
+
+    /// Oldest first. Backups that have no point yet count from when they were asked for.
+    pub async fn retention_candidates(&self, repository: RepositoryId) -> Result<Vec<RetentionCandidate>> {
+        in_read!(self, tx => {
+            let rows = tx.retention_candidates(repository).await?;
+            rows.into_iter().map(CandidateRow::into_candidate).collect::<Sql<_>>()?
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct CandidateRow {
+    id: Uuid,
+    made_at: DateTime<Utc>,
+    state: String,
+    triggered_by: String,
+    keep_until: Option<DateTime<Utc>>,
+}
+
+impl CandidateRow {
+    fn into_candidate(self) -> Sql<RetentionCandidate> {
+        let Self { id, made_at, state, triggered_by, keep_until } = self;
+        Ok(RetentionCandidate {
+            id: BackupId(id),
+            at: made_at,
+            state: from_word(state)?,
+            trigger: from_word(triggered_by)?,
+            keep_until,
+        })
+    }
+}
+
+#[duplicate_item(Tx; [SqliteTx]; [PostgresTx])]
+impl Tx {
+    async fn retention(&mut self, repository: RepositoryId) -> Sql<Option<String>> {
+        Ok(sqlx::query_scalar("SELECT rules FROM retention_rules WHERE repository_id = $1")
+            .bind(repository.0)
+            .fetch_optional(&mut *self.0)
+            .await?)
+    }
+
+    async fn write_retention(&mut self, repository: RepositoryId, rules: &str, now: DateTime<Utc>) -> Sql<()> {
+        sqlx::query(
+            "INSERT INTO retention_rules (repository_id, rules, updated_at) VALUES ($1, $2, $3)
+             ON CONFLICT (repository_id) DO UPDATE SET rules = excluded.rules, updated_at = excluded.updated_at",
+        )
+        .bind(repository.0)
+        .bind(rules)
+        .bind(now)
+        .execute(&mut *self.0)
+        .await?;
+        Ok(())
+    }
+
+    async fn clear_retention(&mut self, repository: RepositoryId) -> Sql<()> {
+        sqlx::query("DELETE FROM retention_rules WHERE repository_id = $1")
+            .bind(repository.0)
+            .execute(&mut *self.0)
+            .await?;
+        Ok(())
+    }
+
+    async fn retention_candidates(&mut self, repository: RepositoryId) -> Sql<Vec<CandidateRow>> {
+        Ok(sqlx::query_as(
+            "SELECT id, COALESCE(point, created_at) AS made_at, state, triggered_by, keep_until FROM backups
+             WHERE repository_id = $1 ORDER BY made_at, id",
+        )
+        .bind(repository.0)
+        .fetch_all(&mut *self.0)
+        .await?)
+    }
+}
