@@ -5,7 +5,7 @@ RUN cargo build --release --locked --bin trivault
 
 FROM docker.io/library/debian:bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates curl \
+ && apt-get install -y --no-install-recommends ca-certificates curl postgresql-client \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --create-home --home-dir /var/lib/trivault --shell /usr/sbin/nologin trivault
 COPY --from=build /build/target/release/trivault /usr/local/bin/trivault
