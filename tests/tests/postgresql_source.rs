@@ -193,9 +193,11 @@ async fn a_bank_backed_up_under_transfers_comes_back_through_every_dialect_and_t
     assert_ne!(digest, bank.digest("bank"), "money moved on after the backup");
 
     // Damage, and a restore in place by ArcGIS.
-    server.query("bank", "DROP VIEW rich; DROP TABLE ledger.tx; DELETE FROM acct WHERE id > 10; UPDATE acct SET bal = 0");
+    server
+        .query("bank", "DROP VIEW rich; DROP TABLE ledger.tx; DELETE FROM acct WHERE id > 10; UPDATE acct SET bal = 0");
     let fields = [("passcode", "anything at all"), ("f", "json"), ("token", token.as_str())];
-    let restored = world.client.post(&format!("{STORE}/backups/{name}/restore"), &Who::Nobody, Body::Form(&fields)).await;
+    let restored =
+        world.client.post(&format!("{STORE}/backups/{name}/restore"), &Who::Nobody, Body::Form(&fields)).await;
     assert_eq!(restored.json["status"], "success", "{}", restored.text());
     let job = world.arcgis_job(&token, restored.json["jobid"].as_str().unwrap()).await;
     assert_eq!(job["status"], "COMPLETED", "{job:#}\n{}", world.gateway.log());
@@ -246,7 +248,8 @@ async fn the_command_line_restores_beside_and_in_part_and_exports_what_psql_and_
 
     // A table that is gone comes back beside the others, which stay as they are.
     server.query("bank", "DROP TABLE ledger.tx; UPDATE acct SET note = 'newer' WHERE id = 1");
-    let (good, said) = command(&["restore", "--latest", "bank", "--in-place", "--no-safety-backup", "--schema", "ledger"]);
+    let (good, said) =
+        command(&["restore", "--latest", "bank", "--in-place", "--no-safety-backup", "--schema", "ledger"]);
     assert!(good, "{said}\n{}", world.gateway.log());
     assert_eq!(server.query("bank", "SELECT note FROM acct WHERE id = 1").trim(), "newer");
     let ledger = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM ledger.tx t";

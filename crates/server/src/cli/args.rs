@@ -123,6 +123,10 @@ pub struct DemoArguments {
     /// Address to listen on.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8097")]
     pub listen: String,
+    /// A PostgreSQL database that is shown as well: it is only read, and restored into databases beside it, which go away at
+    /// the end. The account needs CREATEDB; its password is in PGPASSWORD, PGPASSFILE or ~/.pgpass.
+    #[arg(long, value_name = "URL")]
+    pub postgresql: Option<String>,
     /// End when everything was shown: status 0 only if every comparison held.
     #[arg(long)]
     pub exit: bool,

@@ -49,7 +49,7 @@ pub async fn chapter(stage: &Stage<'_>, gateway: &Gateway) -> Result<Comparison,
 }
 
 /// Waits until the repository runs nothing any more, then reads how the task ended, as the vendor's own tests do.
-async fn follow(stage: &Stage<'_>, base: &str, task: &str) -> Result<(), String> {
+pub async fn follow(stage: &Stage<'_>, base: &str, task: &str) -> Result<(), String> {
     let credentials: &'static Credentials = Box::leak(Box::new(stage.administrator.clone()));
     let url = base.to_owned();
     let look = move || Call { method: Method::GET, url: url.clone(), credentials, body: Body::None };

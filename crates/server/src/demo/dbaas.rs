@@ -14,7 +14,7 @@ use crate::{cli::session, serve::Gateway};
 
 pub async fn chapter(stage: &Stage<'_>, gateway: &Gateway) -> Result<Comparison, String> {
     stage.story.chapter("Database API (DBaaS)");
-    let secret = api_token(gateway).await?;
+    let secret = api_token(gateway, "demo").await?;
     stage.story.say("\n$ trivault token create --name demo --dialect dbaas");
     let basic = Credentials::Basic { user: String::new(), password: secret };
     let (story, client, url) = (stage.story, stage.client, &stage.url);
@@ -26,7 +26,7 @@ pub async fn chapter(stage: &Stage<'_>, gateway: &Gateway) -> Result<Comparison,
     };
     let exchanged = client.tell(story, call(Method::POST, "/v1/tokens/exchange".into(), &basic), 200).await?;
     let bearer = Credentials::Bearer(text(&exchanged.json["token"], "token")?);
-    let app = app_of(gateway).await?;
+    let app = app_of(gateway, DATABASE).await?;
     let addons = client.tell(story, call(Method::GET, format!("/v1/apps/{app}/addons"), &bearer), 200).await?;
     let addon = text(&addons.json["addons"][0]["id"], "addon id")?;
     let path = format!("/v1/apps/{app}/addons/{addon}/token");
@@ -64,11 +64,11 @@ pub async fn chapter(stage: &Stage<'_>, gateway: &Gateway) -> Result<Comparison,
     }))
 }
 
-fn text(value: &serde_json::Value, what: &str) -> Result<String, String> {
+pub fn text(value: &serde_json::Value, what: &str) -> Result<String, String> {
     value.as_str().map(str::to_owned).ok_or_else(|| format!("The answer holds no {what}."))
 }
 
-async fn api_token(gateway: &Gateway) -> Result<String, String> {
+pub async fn api_token(gateway: &Gateway, name: &str) -> Result<String, String> {
     let engine = gateway.engine();
     let local = session::local_caller();
     let users = engine.users(&local).await.map_err(session::sentence)?;
@@ -76,16 +76,16 @@ async fn api_token(gateway: &Gateway) -> Result<String, String> {
     let principal = trivault_engine::Principal { user: user.id, name: user.name, role: user.role, ..local.principal };
     let caller = trivault_engine::Caller { principal, ..local };
     let (_, secret) =
-        engine.create_api_token(&caller, "dbaas", "demo", "tk-us-", None).await.map_err(session::sentence)?;
+        engine.create_api_token(&caller, "dbaas", name, "tk-us-", None).await.map_err(session::sentence)?;
     Ok(secret.expose().to_owned())
 }
 
-async fn app_of(gateway: &Gateway) -> Result<String, String> {
+pub async fn app_of(gateway: &Gateway, source: &str) -> Result<String, String> {
     let engine = gateway.engine();
-    let source = engine.source_named(&session::local_caller(), DATABASE).await.map_err(session::sentence)?;
+    let source = engine.source_named(&session::local_caller(), source).await.map_err(session::sentence)?;
     let app =
         engine.alias("dbaas.app", ObjectRef::new(ObjectKind::Source, source.id.0)).await.map_err(session::sentence)?;
-    app.ok_or_else(|| format!("{DATABASE} has no app."))
+    app.ok_or_else(|| format!("{} has no app.", source.name))
 }
 
 async fn fetch(url: &str, file: &Path) -> Result<u64, String> {

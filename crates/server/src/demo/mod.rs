@@ -5,6 +5,7 @@ mod client;
 mod compare;
 mod couchbase;
 mod dbaas;
+mod postgresql;
 mod sample;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
 };
 
 use serde_json::Value;
-use trivault_engine::{BackupFilter, SecretText};
+use trivault_engine::{BackupFilter, NewSource, SecretText};
 
 use self::client::{Answer, Call, Client, Credentials};
 use crate::{
@@ -107,17 +108,25 @@ impl Stage<'_> {
 /// # Errors
 /// A sentence when something did not work or a comparison did not hold.
 pub async fn run(common: &Common, arguments: DemoArguments) -> Result<(), String> {
-    let DemoArguments { listen, exit, quiet } = arguments;
+    let DemoArguments { listen, postgresql, exit, quiet } = arguments;
+    let database = postgresql.as_deref().map(postgresql::source).transpose()?;
     let story = Story { quiet };
     let (place, is_temporary) = place(common)?;
-    let outcome = show(common, &story, &place, listen, exit).await;
+    let outcome = show(common, &story, &place, listen, database, exit).await;
     if is_temporary {
         fs::remove_dir_all(&place).map_err(|error| format!("{} cannot be removed: {error}.", place.display()))?;
     }
     outcome
 }
 
-async fn show(common: &Common, story: &Story, place: &Path, listen: String, exit: bool) -> Result<(), String> {
+async fn show(
+    common: &Common,
+    story: &Story,
+    place: &Path,
+    listen: String,
+    own_database: Option<NewSource>,
+    exit: bool,
+) -> Result<(), String> {
     let live = place.join("live");
     let (database, tree) = (live.join("travel-sample.db"), live.join("photos"));
     story.chapter("Sample data");
@@ -145,7 +154,7 @@ async fn show(common: &Common, story: &Story, place: &Path, listen: String, exit
         database,
         tree,
     };
-    let shown = chapters(&stage, &gateway).await;
+    let shown = chapters(&stage, &gateway, own_database).await;
     let closing = match &shown {
         Ok(comparisons) => close(&stage, &gateway, comparisons).await,
         Err(sentence) => Err(sentence.clone()),
@@ -162,11 +171,19 @@ async fn show(common: &Common, story: &Story, place: &Path, listen: String, exit
     closing
 }
 
-async fn chapters(stage: &Stage<'_>, gateway: &serve::Gateway) -> Result<Vec<Comparison>, String> {
+async fn chapters(
+    stage: &Stage<'_>,
+    gateway: &serve::Gateway,
+    own_database: Option<NewSource>,
+) -> Result<Vec<Comparison>, String> {
     let mut comparisons = Vec::new();
     comparisons.push(couchbase::chapter(stage, gateway).await?);
     comparisons.extend(arcgis::chapter(stage).await?);
     comparisons.push(dbaas::chapter(stage, gateway).await?);
+    // Last: only now may the site, which ArcGIS restores as a whole and in place, hold a source that is not the demo's.
+    if let Some(source) = own_database {
+        comparisons.extend(postgresql::chapter(stage, gateway, source).await?);
+    }
     Ok(comparisons)
 }
 

@@ -6,6 +6,7 @@
 //! what was measured and why.
 
 mod capture;
+mod digest;
 mod download;
 mod dump;
 mod errors;
@@ -20,6 +21,7 @@ mod tools;
 
 use std::sync::Arc;
 
+pub use self::digest::TableDigest;
 #[doc(hidden)]
 pub use self::dump::exercise_archive;
 use self::settings::Settings;
@@ -67,6 +69,22 @@ pub fn address(config: &SourceConfig) -> Result<Address> {
 /// [`crate::ErrorKind::Missing`], with the package to install.
 pub fn tool_version(config: &SourceConfig) -> Result<String> {
     Ok(tools::Tools::find(&Settings::new(config)?)?.version)
+}
+
+/// Counts and digests of the rows of every table, as they are now.
+///
+/// # Errors
+/// Where the database cannot be reached or read.
+pub fn table_digests(config: &SourceConfig) -> Result<Vec<TableDigest>> {
+    digest::digests(&Settings::new(config)?)
+}
+
+/// Removes another database of the source's server, if it is there.
+///
+/// # Errors
+/// Where the account may not.
+pub fn drop_database(config: &SourceConfig, name: &str) -> Result<()> {
+    digest::drop_database(&Settings::new(config)?, name)
 }
 
 /// The URL with its files named from the root, so that it means the same wherever a later command runs.
