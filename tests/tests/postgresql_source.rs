@@ -79,7 +79,7 @@ impl Bank {
     /// Rows and the sum of their hashes, table by table, and the definition of everything else that counts.
     fn digest(&self, database: &str) -> String {
         let table = |name: &str| format!("SELECT '{name}', count(*), sum(hashtextextended(t::text, 0)) FROM {name} t");
-        let objects = "SELECT 'objects', count(*), sum(hashtextextended(c.relname || c.relkind || pg_get_userbyid(c.relowner), 0)) \
+        let objects = "SELECT 'objects', count(*), sum(hashtextextended(format('%s %s %s', c.relname, c.relkind, pg_get_userbyid(c.relowner)), 0)) \
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('public', 'ledger')";
         let all = [table("acct"), table("ledger.tx"), objects.to_owned()].join(" UNION ALL ");
         self.server.query(database, &format!("SET TimeZone = 'UTC'; SET search_path = public; {all} ORDER BY 1"))
@@ -161,7 +161,7 @@ async fn a_bank_backed_up_under_transfers_comes_back_through_every_dialect_and_t
     let backup = &list.json["backups"][0];
     let name = backup["backupName"].as_str().unwrap();
     let shown = world.client.get(&format!("{STORE}/backups/{name}?f=json&token={token}"), &Who::Nobody).await;
-    assert_eq!(shown.json["relationalStore"][0]["clusterId"], "bank", "{}", shown.text());
+    assert_eq!(shown.json["relationalStore"][0]["clusterID"], "bank", "{}", shown.text());
     assert_eq!(shown.json["objectStore"], serde_json::json!([]));
 
     // DBaaS: a PostgreSQL database, and a download that pg_restore reads.
@@ -269,4 +269,25 @@ async fn the_command_line_restores_beside_and_in_part_and_exports_what_psql_and_
         let (good, said) = command(&["backup", "export", id, "--format", format, "--output", path(&file)]);
         assert!(!good && said.contains("cannot be written"), "what is there is not overwritten: {said}");
     }
+}
+
+#[tokio::test]
+async fn the_demo_shows_a_database_of_ones_own_reads_it_only_and_leaves_nothing_beside_it() {
+    let Some(bank) = Bank::open() else { return };
+    let (before, place) = (bank.digest("bank"), tempfile::tempdir().unwrap());
+    let url = format!("postgresql://keeper@127.0.0.1:{}/bank", bank.server.port());
+    let output = Command::new(trivault_testkit::gateway::binary())
+        .args(["demo", "--exit", "--quiet", "--listen", "127.0.0.1:0", "--postgresql", &url, "--data-dir"])
+        .arg(place.path().join("demo"))
+        .env("PGPASSWORD", PASSWORD)
+        .env_remove("TRIVAULT_CONFIG")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("bank as trivault_demo_").count(), 3, "{said}");
+    assert!(!said.contains("DIFFERENT") && !said.contains(PASSWORD), "{said}");
+    assert_eq!(bank.digest("bank"), before);
+    let names = bank.server.query("postgres", "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database");
+    assert_eq!(names.trim(), "bank postgres template0 template1");
 }
