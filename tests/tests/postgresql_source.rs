@@ -272,6 +272,35 @@ async fn the_command_line_restores_beside_and_in_part_and_exports_what_psql_and_
 }
 
 #[tokio::test]
+async fn couchbase_restores_add_what_is_missing_overwrite_on_request_and_make_databases_beside() {
+    let Some(bank) = Bank::open() else { return };
+    let Bank { world, server } = &bank;
+    drop(bank.begin_transfers());
+    let digest = bank.digest("bank");
+    world.create_repository("nightly", Some("bank")).await;
+    assert_eq!(world.couchbase_task("nightly", "backup", "").await["status"], "done", "{}", world.gateway.log());
+    let restore = async |options: &str| {
+        let url = &world.gateway.url;
+        let body = format!(r#"{{"target":"{url}","user":"Administrator","password":"password"{options}}}"#);
+        let task = world.couchbase_task("nightly", "restore", &body).await;
+        assert_eq!(task["status"], "done", "{task:#}\n{}", world.gateway.log());
+    };
+    restore(r#","auto_create_buckets":true,"map_data":"bank=branch""#).await;
+    assert_eq!(bank.digest("branch"), digest);
+    // The new source has the account of the old one.
+    let backup = world.gateway.json(&["backup", "create", "--source", "branch", "--json"]);
+    assert_eq!(backup["state"], "succeeded", "{backup:#}");
+
+    server.query("bank", "DELETE FROM ledger.tx WHERE id % 2 = 0; UPDATE acct SET note = 'newer' WHERE id = 1");
+    restore("").await;
+    assert_eq!(server.query("bank", "SELECT note FROM acct WHERE id = 1").trim(), "newer");
+    server.query("bank", "INSERT INTO acct VALUES (5000, 0, 'added')");
+    restore(r#","force_updates":true"#).await;
+    assert_eq!(server.query("bank", "DELETE FROM acct WHERE id = 5000 RETURNING note").lines().next(), Some("added"));
+    assert_eq!(bank.digest("bank"), digest);
+}
+
+#[tokio::test]
 async fn the_demo_shows_a_database_of_ones_own_reads_it_only_and_leaves_nothing_beside_it() {
     let Some(bank) = Bank::open() else { return };
     let (before, place) = (bank.digest("bank"), tempfile::tempdir().unwrap());

@@ -140,8 +140,14 @@ async fn finish(inner: &Arc<Inner>, path: &Path) -> Result<bool> {
 
 /// For tests: an entry whose process has died.
 #[cfg(test)]
-pub(crate) fn leave(inner: &Inner, job: JobId, config: &SourceConfig, plan: &PartRestorePlan) {
-    let _ = write(inner, job, (None, config), plan).unwrap();
+pub(crate) fn leave(
+    inner: &Inner,
+    job: JobId,
+    account: Option<SourceId>,
+    config: &SourceConfig,
+    plan: &PartRestorePlan,
+) {
+    let _ = write(inner, job, (account, config), plan).unwrap();
 }
 
 fn failed(path: &Path, error: std::io::Error) -> Error {

@@ -102,7 +102,7 @@ async fn a_restore_that_died_before_its_swap_is_cleaned_up_by_the_next_start() {
     assert!(!plan.steps.is_empty());
     let before = contents(&bench.path("photos"));
     // As a process leaves it that dies right after it began to write beside the target.
-    crate::kinds::leave_in_journal(bench.engine.inner(), backup.job, &source.config, plan);
+    crate::kinds::leave_in_journal(bench.engine.inner(), backup.job, None, &source.config, plan);
     for path in &plan.temporary {
         std::fs::create_dir_all(path).unwrap();
     }

@@ -1,6 +1,7 @@
 //! Passwords of sources: sealed in the catalogue, opened for drivers, nowhere else.
 
 use trivault_sources::{PartRestorePlan, PartRestoreRequest, RestoreTarget, Secret};
+use trivault_testkit::postgres::{PostgresServer, Variant};
 use uuid::Uuid;
 
 use super::bench::{Bench, admin, contents, databases};
@@ -51,7 +52,7 @@ async fn the_password_of_a_source_is_sealed_for_it_alone_and_stands_in_no_file()
         };
         let config = inner.with_secret(source.id, source.config.clone()).await.unwrap();
         assert!(crate::kinds::driver_for(inner, &config, &stores).is_ok());
-        crate::kinds::leave_in_journal(inner, JobId(Uuid::now_v7()), &config, &plan);
+        crate::kinds::leave_in_journal(inner, JobId(Uuid::now_v7()), Some(source.id), &config, &plan);
         let listed = bench.engine.sources(&admin()).await.unwrap();
         let shown = format!("{} {listed:?} {config:?}", serde_json::to_string(&listed).unwrap());
         assert!(!shown.contains(PASSWORD), "{shown}");
@@ -97,4 +98,47 @@ async fn another_way_to_the_same_database_is_the_same_source_and_a_replaced_one_
     assert_eq!(refused.code, ErrorCode::AlreadyExists(Noun::Source));
     let replaced = bench.engine.replace_source(&admin(), elsewhere).await.unwrap();
     assert_eq!(secret(&bench, replaced.id).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_restore_is_cleared_up_with_the_password_that_the_catalogue_keeps() {
+    let variant = Variant {
+        tcp: true,
+        host_based_access: vec!["host all ada 127.0.0.1/32 scram-sha-256".into()],
+        ..Variant::default()
+    };
+    let Some(server) = PostgresServer::own(&variant) else { return };
+    server.query("postgres", &format!("CREATE ROLE ada LOGIN CREATEDB PASSWORD '{PASSWORD}'"));
+    server.query("postgres", "CREATE DATABASE bank OWNER ada");
+    server.query("bank", "SET ROLE ada; CREATE TABLE acct AS SELECT 1 AS id");
+    let bench = Bench::new().await;
+    let mut new = database(Some(PASSWORD));
+    new.config.location = format!("postgresql://ada@127.0.0.1:{}/bank", server.port());
+    let source = bench.engine.create_source(&admin(), new).await.unwrap();
+    let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+    let backup = bench.back_up(&repository).await;
+    assert_eq!(backup.state, BackupState::Succeeded, "{}", bench.log(backup.job).await);
+
+    let request = bench.restore_request(&backup, RestoreInto::InPlace);
+    let (_, plan) = bench.engine.preview_restore(&admin(), &request).await.unwrap().parts.remove(0);
+    let inner = bench.engine.inner();
+    crate::kinds::leave_in_journal(inner, backup.job, Some(source.id), &source.config, &plan);
+    assert_eq!(crate::kinds::finish_interrupted(inner).await.unwrap(), 1);
+    let log = bench.log(backup.job).await;
+    assert!(log.contains("had touched nothing"), "{log}");
+
+    // Without it nothing can be finished: the entry stays for a later look.
+    crate::kinds::leave_in_journal(inner, backup.job, None, &source.config, &plan);
+    assert_eq!(crate::kinds::finish_interrupted(inner).await.unwrap(), 0);
+
+    let restored = bench.restore(bench.restore_request(&backup, RestoreInto::NewSource("bank-copy".into()))).await;
+    assert_eq!(restored.state, JobState::Succeeded, "{}", bench.log(restored.id).await);
+    assert_eq!(server.query("bank-copy", "SELECT id FROM acct").trim(), "1");
+    let copy = bench.engine.source_named(&admin(), "bank-copy").await.unwrap();
+    assert!(copy.config.location.ends_with("/bank-copy"), "{}", copy.config.location);
+    assert_eq!(secret(&bench, copy.id).await.as_deref(), Some(PASSWORD));
+    let other = bench.directory("photos").await;
+    let wrong = bench.restore_request(&backup, RestoreInto::Source(other.id));
+    let refused = bench.engine.start_restore(&admin(), wrong).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Unsupported);
 }
