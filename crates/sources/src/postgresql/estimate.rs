@@ -1,6 +1,6 @@
 //! What is known of the database before it is captured.
 
-use super::{probe, session::Session, settings::Settings};
+use super::{probe, settings::Settings};
 use crate::{Estimate, Result};
 
 /// Bytes and rows of what a dump reads, as the server's statistics have them. Materialized views are filled anew by a restore,
@@ -15,8 +15,7 @@ const SIZES: &str = "SELECT coalesce(sum(pg_catalog.pg_relation_size(c.oid) \
 
 /// Fails where a capture would, with the kind of that failure.
 pub(super) fn estimate(settings: &Settings) -> Result<Estimate> {
-    probe::refuse(settings)?;
-    let mut session = Session::open(settings, "trivault estimate")?;
+    let mut session = probe::refuse(settings)?;
     let sizes = session.rows(SIZES)?;
     session.close();
     let number = |index: usize| {

@@ -52,39 +52,50 @@ struct Found {
 }
 
 pub(super) fn probe(settings: &Settings) -> Vec<Finding> {
-    let mut findings = look(settings);
+    let (mut findings, session) = look(settings);
+    if let Some(session) = session {
+        session.close();
+    }
     // What would fail first, then what is worth a thought.
     findings.sort_by_key(|found| std::cmp::Reverse(found.finding.severity));
     findings.into_iter().map(|found| found.finding).collect()
 }
 
-/// The first thing that would make a capture fail.
+/// A connection to a database that can be captured.
 ///
 /// # Errors
-/// That thing.
-pub(super) fn refuse(settings: &Settings) -> Result<()> {
-    let obstacle = look(settings).into_iter().find(|found| found.finding.severity == Severity::Error);
-    let Some(Found { kind, finding: Finding { severity: _, sentence, hint } }) = obstacle else { return Ok(()) };
+/// The first thing that would make a capture fail.
+pub(super) fn refuse(settings: &Settings) -> Result<Session> {
+    let (findings, session) = look(settings);
+    let obstacle = findings.into_iter().find(|found| found.finding.severity == Severity::Error);
+    let Some(Found { kind, finding: Finding { severity: _, sentence, hint } }) = obstacle else {
+        // Without a finding there is a connection.
+        return session
+            .ok_or_else(|| SourceError::new(ErrorKind::Internal, "A connection is neither there nor refused."));
+    };
     let mut error = SourceError::new(kind, sentence);
     error.hint = hint;
     Err(error)
 }
 
-fn look(settings: &Settings) -> Vec<Found> {
+fn look(settings: &Settings) -> (Vec<Found>, Option<Session>) {
     let mut look = Look { settings, found: Vec::new() };
     look.encryption();
     let tools = Tools::find(settings);
     if let Err(error) = &tools {
         look.error(error.kind, error.sentence.clone(), error.hint.clone());
     }
-    match Session::open(settings, "trivault source test") {
+    let session = match Session::open(settings, "trivault source test") {
         Ok(mut session) => {
             look.server(&mut session, tools.as_ref().ok());
-            session.close();
+            Some(session)
         }
-        Err(error) => look.failed(error),
-    }
-    look.found
+        Err(error) => {
+            look.failed(error);
+            None
+        }
+    };
+    (look.found, session)
 }
 
 struct Look<'a> {

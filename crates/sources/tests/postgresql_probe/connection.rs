@@ -91,7 +91,7 @@ fn a_server_that_never_answers_is_given_up_after_ten_seconds() {
 fn a_server_that_is_full_or_starting_is_unavailable() {
     let variant = Variant {
         tcp: true,
-        settings: ["max_connections=4", "superuser_reserved_connections=3", "max_wal_senders=0"]
+        settings: ["max_connections=6", "superuser_reserved_connections=3", "max_wal_senders=0"]
             .map(str::to_owned)
             .into(),
         ..Variant::default()
@@ -101,11 +101,11 @@ fn a_server_that_is_full_or_starting_is_unavailable() {
     let url = format!("postgresql://ada@127.0.0.1:{}/postgres", server.port());
     let few = finding(&works(&url, None), "free connections");
     assert!(few.hint.unwrap().contains("workers"), "{}", few.sentence);
-    let mut held = Held::new(server.port());
+    let mut held: Vec<Held> = (0..3).map(|_| Held::new(server.port())).collect();
     let (kind, sentence, hint) = refusal(&url, None);
     assert_eq!(kind, ErrorKind::Unavailable);
     assert!(sentence.contains("no free connection") && hint.contains("max_connections"), "{sentence} {hint}");
-    held.end();
+    held.iter_mut().for_each(Held::end);
 
     let port = fake::listen(|mut connection| {
         fake::startup(&mut connection);
