@@ -170,7 +170,7 @@ impl Bench {
         let mut memory = Footprint::default();
         for round in 0..self.rounds {
             self.server.query("postgres", "CREATE DATABASE peer");
-            let mut command = self.server.command("pg_restore");
+            let mut command = self.program("pg_restore");
             command.args(["-j2", "-d", "peer"]).arg(&file);
             peer.push(run(&command, None, &self.work.path().join("time"))?);
             let whole = format!("whole_{round}");
@@ -229,8 +229,16 @@ impl Bench {
         Ok(())
     }
 
+    /// One of the server's programs, told by its environment where the server is and who asks.
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.server.binaries().join(name));
+        command.env("PGHOST", self.server.socket_folder()).env("PGUSER", "postgres");
+        command.env("PGPORT", self.server.port().to_string());
+        command
+    }
+
     fn dump(&self, options: &[&str], file: &Path) -> Outcome<Cost> {
-        let mut command = self.server.command("pg_dump");
+        let mut command = self.program("pg_dump");
         command.args(options).args(["-d", &self.database, "-f"]).arg(file);
         run(&command, None, &self.work.path().join("time"))
     }
@@ -244,8 +252,7 @@ struct Data {
 impl Data {
     fn new(bench: &Bench, name: &str) -> Outcome<Self> {
         let data = Self { folder: bench.work.path().join(name) };
-        let socket = bench.server.socket_folder().display().to_string();
-        let source = format!("bench=postgresql:///{}?host={socket}&user=postgres", bench.database);
+        let source = format!("bench={}", bench.server.url(&bench.database));
         let status = data.command(&["source", "add", &source]).output()?;
         if !status.status.success() {
             return Err(format!("source add: {}", String::from_utf8_lossy(&status.stderr)).into());

@@ -3,6 +3,8 @@
 //! The corpus was written by the `pg_dump` of PostgreSQL 15, 16 and 18 (`fuzz/make-corpus.sh`); the fuzz target `archive`
 //! starts from the same files and does the same with them.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 use std::{fs, path::Path, sync::OnceLock};
 
 use proptest::{prelude::*, sample::Index};

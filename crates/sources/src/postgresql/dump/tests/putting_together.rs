@@ -126,12 +126,8 @@ fn a_selection_with_what_it_needs_is_an_archive_of_its_own_that_reads_nothing_el
     let reader = MemoryReader::new(&part);
     let archive = Archive::of_part(&reader).unwrap();
     let read = reader.bytes_read();
-    let chosen: Vec<i32> = archive
-        .entries
-        .iter()
-        .filter(|entry| entry.tag == "orders_new" || entry.description == "TABLE ATTACH" && entry.tag == "orders_new")
-        .map(|entry| entry.dump_id)
-        .collect();
+    let chosen: Vec<i32> =
+        archive.entries.iter().filter(|entry| entry.tag == "orders_new").map(|entry| entry.dump_id).collect();
     let needed = archive.closure(&chosen);
     let selection = archive.with_entries(|entry| needed.contains(&entry.dump_id));
     let captured = Captured::of(part.manifest()).unwrap();
