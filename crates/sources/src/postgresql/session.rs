@@ -101,6 +101,23 @@ impl Session {
         })
     }
 
+    /// As [`Session::rows`], for statements that may wait, as [`Session::execute_watched`].
+    pub(super) fn rows_watched(&mut self, sql: &str, check: &dyn Fn() -> Result<()>) -> Result<Vec<TextRow>> {
+        let Self { runtime, connection, .. } = self;
+        let rows = runtime.block_on(async {
+            let mut rows = std::pin::pin!(connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))));
+            let mut watch = tokio::time::interval(WATCH_INTERVAL);
+            loop {
+                tokio::select! {
+                    biased;
+                    rows = &mut rows => return rows.map_err(errors::statement),
+                    _ = watch.tick() => check()?,
+                }
+            }
+        });
+        rows?.iter().map(texts).collect()
+    }
+
     /// All rows of a statement, as texts.
     pub(super) fn rows(&mut self, sql: &str) -> Result<Vec<TextRow>> {
         let Self { runtime, connection, .. } = self;

@@ -3,8 +3,12 @@
 //! The way back of these tests is `pg_restore` itself, over the archive that is put together from the part.
 
 // Clippy knows tests by their attribute, not what they call.
-#![allow(clippy::unwrap_used, clippy::expect_used, dead_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bank;
 mod coverage;
+mod fallback;
+mod growth;
+mod interference;
 mod sink;
 mod support;

@@ -47,6 +47,8 @@ use crate::{CaptureManifest, CaptureSink, Cutting, Result, SourceError, StreamOp
 
 /// What `pg_stat_activity` shows of our connections.
 const PURPOSE: &str = "trivault backup";
+/// How often a capture begins anew when definitions change just then.
+const ATTEMPTS: u32 = 3;
 const STANDBY_HINT: &str = "Raise max_standby_streaming_delay on the standby or set hot_standby_feedback = on, or take \
      the backup from the primary.";
 
@@ -55,14 +57,20 @@ pub(super) fn capture(settings: &Settings, sink: &dyn CaptureSink) -> Result<Cap
         return Err(SourceError::cancelled());
     }
     let tools = Tools::find(settings)?;
-    let mut snapshot = Snapshot::open(settings, sink, PURPOSE)?;
     let globals = Globals::start(settings, &tools, PURPOSE);
-    let pending = toc::start(settings, &tools, snapshot.session.server_version(), &snapshot.name, PURPOSE)?;
-    let found = tables::census(&mut snapshot.session)?;
+    let mut attempt = 1;
+    let (mut snapshot, found, dump) = loop {
+        match begin(settings, &tools, sink) {
+            Err(error) if attempt < ATTEMPTS && overtaken(&error) => {
+                sink.log(&format!("{} The capture begins anew.", error.sentence));
+                attempt += 1;
+            }
+            begun => break begun?,
+        }
+    };
     if snapshot.is_standby {
         warn_of_unlogged(sink, &found);
     }
-    let dump = pending.wait(sink)?;
     let mut course = Course { settings, tools: &tools, sink, streams: Streams::default() };
     let finished = course.rows(&mut snapshot, dump, found)?;
     match globals {
@@ -74,6 +82,34 @@ pub(super) fn capture(settings: &Settings, sink: &dyn CaptureSink) -> Result<Cap
         Err(error) => globals::warn(sink, &error.sentence),
     }
     course.finish(snapshot, finished)
+}
+
+/// Snapshot, census and table of contents.
+fn begin(settings: &Settings, tools: &Tools, sink: &dyn CaptureSink) -> Result<(Snapshot, HashMap<u32, Found>, Dump)> {
+    let mut snapshot = Snapshot::open(settings, sink, PURPOSE)?;
+    let pending = toc::start(settings, tools, snapshot.session.server_version(), &snapshot.name, PURPOSE)?;
+    let check = || if sink.is_cancelled() { Err(SourceError::cancelled()) } else { Ok(()) };
+    let mut found = tables::census(&mut snapshot.session, &check).map_err(|error| locks::explain(settings, error))?;
+    for table in found.values_mut().filter(|table| snapshot.held.empty.contains(&table.oid)) {
+        // Whatever it has now came after the snapshot.
+        table.pages = 0;
+    }
+    let dump = pending.wait(sink)?;
+    Ok((snapshot, found, dump))
+}
+
+/// Whether `pg_dump` failed because somebody changed definitions between the snapshot and the locks, which it reads half
+/// as they were and half as they are, or because somebody waits to change them and it stood behind. With a new snapshot,
+/// when our locks were gone for a moment, it passes.
+fn overtaken(error: &SourceError) -> bool {
+    let signs = [
+        "cache lookup failed",
+        "could not open relation with OID",
+        "statement timeout",
+        "lock timeout",
+        "does not exist",
+    ];
+    error.sentence.starts_with("pg_dump: ") && signs.iter().any(|sign| error.sentence.contains(sign))
 }
 
 /// A capture after its beginning.
@@ -120,8 +156,8 @@ impl<'s> Course<'_, 's> {
         drop(consumed);
         let (how, tables, large_objects) = match self.plans(snapshot, &archive, &found)? {
             Ok(plans) => {
-                running.stop();
                 drop(output);
+                running.stop();
                 let (tables, objects) = self.copy(snapshot, &archive, plans)?;
                 (How::Rows, tables, objects)
             }

@@ -149,11 +149,11 @@ fn order(session: &mut Session, found: &Found, previous: Option<&Table>) -> Resu
         return Ok((order, physical_borders(session, found, previous)));
     }
     let kept = known.map(|table| table.borders.clone()).unwrap_or_default();
-    let wanted = (found.bytes / KEY_RANGE_BYTES).clamp(1, MOST_KEY_RANGES);
+    let wanted = found.bytes.div_ceil(KEY_RANGE_BYTES).clamp(1, MOST_KEY_RANGES);
     let kept_ranges = kept.len() as u64 + 1;
     match statistics {
         Some(statistics) if wanted > 1 && wanted >= 2 * kept_ranges => {
-            Ok((order, quantiles(&statistics.bounds, wanted.max(2))))
+            Ok((order, quantiles(&statistics.bounds, wanted)))
         }
         _ => Ok((order, kept)),
     }

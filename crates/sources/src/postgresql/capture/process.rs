@@ -53,9 +53,8 @@ impl Running {
     }
 
     /// Ends it: what we wanted of it, we have.
-    pub(super) fn stop(mut self) {
-        self.killer().kill();
-        let _ = self.wait();
+    pub(super) fn stop(self) {
+        drop(self);
     }
 
     /// Waits for its end, which its output has announced already.
@@ -78,9 +77,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.complaints.is_some() {
+        // What it complains of is left to its thread: where the program is a script, others may hold that end for longer.
+        if self.complaints.take().is_some() {
             self.killer().kill();
-            let _ = self.wait();
+            let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).wait();
         }
     }
 }
@@ -117,13 +117,15 @@ fn explain(program: &str, complaints: &str, status: ExitStatus) -> SourceError {
             ErrorKind::Unsupported,
             Some("Install the client programs of the server's version, or name their folder by the option pg_bin."),
         )
-    } else if has("lock timeout") || has("could not obtain lock") {
+    } else if has("lock timeout") || has("statement timeout") || has("could not obtain lock") {
         (
             ErrorKind::Unavailable,
             Some(
                 "Another session holds or wants a lock on a table; try again, or raise the option lock_timeout_seconds.",
             ),
         )
+    } else if has("out of shared memory") {
+        (ErrorKind::Unavailable, Some("Raise max_locks_per_transaction on the server: pg_dump locks every table."))
     } else if has("conflict with recovery") {
         (ErrorKind::Unavailable, Some(super::STANDBY_HINT))
     } else {

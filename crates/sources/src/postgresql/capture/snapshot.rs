@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{locks, pooler};
+use super::{
+    locks::{self, Held},
+    pooler,
+};
 use crate::{
     CaptureSink, ErrorKind, Result, SourceError,
     postgresql::{
@@ -27,6 +30,7 @@ pub(super) struct Snapshot {
     pub name: String,
     pub encoding: String,
     pub is_standby: bool,
+    pub held: Held,
     last_word: Instant,
 }
 
@@ -43,12 +47,21 @@ impl Snapshot {
             check()?;
             session.execute(BEGIN)?;
             let name = session.text("SELECT pg_export_snapshot()")?.unwrap_or_default();
-            let tables = locks::tables(&mut session)?;
-            sink.log(&format!("the snapshot {name} was taken; locking {} tables", tables.len()));
-            match locks::lock(&mut session, settings, &tables, &check)? {
-                locks::Locked::All => {
-                    sink.log("all tables are locked against changes of their definition");
-                    return Ok(Self { session, name, encoding, is_standby, last_word: Instant::now() });
+            sink.log(&format!("the snapshot {name} was taken; locking the tables"));
+            let locked = match locks::tables(&mut session, settings, &check)? {
+                Some(tables) => locks::lock(&mut session, settings, &tables, &check)?,
+                None => locks::Locked::Changed("a table was dropped".to_owned()),
+            };
+            match locked {
+                locks::Locked::All(held) => {
+                    sink.log(&match held.late.len() {
+                        0 => "the tables are locked against changes of their definition".to_owned(),
+                        late => format!(
+                            "the tables are locked against changes of their definition, but for {late} that are locked \
+                             when they are read: the server has no room for more (max_locks_per_transaction)"
+                        ),
+                    });
+                    return Ok(Self { session, name, encoding, is_standby, held, last_word: Instant::now() });
                 }
                 locks::Locked::Changed(what) => {
                     sink.log(&format!("{what} between snapshot and lock; attempt {attempt} of {ATTEMPTS}"));

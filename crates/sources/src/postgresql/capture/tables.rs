@@ -84,15 +84,16 @@ impl Found {
 }
 
 /// Everything that `COPY` may have to read, by oid.
-pub(super) fn census(session: &mut Session) -> Result<HashMap<u32, Found>> {
+pub(super) fn census(session: &mut Session, check: &dyn Fn() -> Result<()>) -> Result<HashMap<u32, Found>> {
     let columns = lists::<Column>(session, COLUMNS)?;
     let uniques = lists::<Unique>(session, UNIQUES)?;
     let conditions = conditions(session)?;
-    let rows = session.rows(&format!(
+    let statement = format!(
         "SELECT c.oid, n.nspname, c.relname, c.relpersistence = 'u', c.reltuples, \
          pg_relation_size(c.oid) / current_setting('block_size')::int, pg_table_size(c.oid) \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {WANTED}"
-    ))?;
+    );
+    let rows = session.rows_watched(&statement, check)?;
     let mut found = HashMap::with_capacity(rows.len());
     let (mut columns, uniques) = (columns, uniques);
     for row in rows {

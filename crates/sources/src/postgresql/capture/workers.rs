@@ -14,6 +14,7 @@ use super::{
     STANDBY_HINT,
     blocks::TableBlocks,
     large_objects::{self, Objects},
+    locks::{self, Held},
     plan::Plan,
     rows::RangeWriter,
     snapshot::Snapshot,
@@ -30,6 +31,9 @@ use crate::{
 
 /// How often connection 0 looks whether it must say something while others work.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Tables that a connection locks before it gives all these locks up and takes the snapshot again.
+const MOST_LOCKS: usize = 500;
 
 /// A piece of work for one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +148,7 @@ struct Shared<'a, 's> {
     purpose: &'a str,
     snapshot: &'a str,
     encoding: &'a str,
+    held: &'a Held,
     tables: &'a [TableWork<'s>],
     groups: &'a [LargeObjectGroup],
     tally: &'a Tally,
@@ -165,13 +170,14 @@ pub(super) fn read<'s>(
 ) -> Result<Option<LargeObjects>> {
     let jobs = jobs(tables, groups);
     let workers = settings.workers.min(jobs.len());
-    let (name, encoding) = (snapshot.name.clone(), snapshot.encoding.clone());
+    let (name, encoding, held) = (snapshot.name.clone(), snapshot.encoding.clone(), snapshot.held.clone());
     let shared = Shared {
         sink,
         settings,
         purpose,
         snapshot: &name,
         encoding: &encoding,
+        held: &held,
         tables,
         groups,
         tally,
@@ -237,6 +243,12 @@ impl<'s> Shared<'_, 's> {
             if let Job::Rows { table, .. } = job
                 && !locked.contains(&table)
             {
+                if locked.len() >= MOST_LOCKS {
+                    // Locks stand until the transaction ends.
+                    session.execute("ROLLBACK")?;
+                    Snapshot::enter(&mut session, self.snapshot)?;
+                    locked.clear();
+                }
                 if !self.lock(&mut session, table)? {
                     // Somebody waits to change the table, and we would wait behind. Connection 0 has its lock already.
                     locked.clear();
@@ -244,6 +256,7 @@ impl<'s> Shared<'_, 's> {
                     continue;
                 }
                 locked.insert(table);
+                self.confirm(&mut session, table)?;
             }
             self.run(&mut session, job)?;
         }
@@ -257,6 +270,7 @@ impl<'s> Shared<'_, 's> {
             match deferred.recv_timeout(WATCH_INTERVAL) {
                 Ok(job) => {
                     self.check()?;
+                    self.lock_and_wait(&mut snapshot.session, job)?;
                     self.run(&mut snapshot.session, job)?;
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => snapshot.stay_awake()?,
@@ -286,6 +300,35 @@ impl<'s> Shared<'_, 's> {
             }
             Err(error) => Err(explain(&table.plan.name(), error)),
         }
+    }
+
+    /// A table that connection 0 has not locked at the beginning either.
+    fn lock_and_wait(&self, session: &mut Session, job: Job) -> Result<()> {
+        let Job::Rows { table, .. } = job else { return Ok(()) };
+        let Some(work) = self.tables.get(table).filter(|work| self.held.late.contains(&work.plan.found.oid)) else {
+            return Ok(());
+        };
+        let statement = format!("LOCK TABLE ONLY {} IN ACCESS SHARE MODE", work.plan.quoted_name());
+        let locked = session.execute_watched(&statement, &|| self.check());
+        locked.map_err(|error| locks::explain(self.settings, error))?;
+        self.confirm(session, table)
+    }
+
+    /// Looks whether a table that was locked late has been rewritten before.
+    fn confirm(&self, session: &mut Session, table: usize) -> Result<()> {
+        let Some(work) = self.tables.get(table).filter(|work| self.held.late.contains(&work.plan.found.oid)) else {
+            return Ok(());
+        };
+        if locks::is_as_it_was(session, work.plan.found.oid)? {
+            return Ok(());
+        }
+        Err(SourceError::new(
+            ErrorKind::Unavailable,
+            format!("The table {} was truncated or rewritten before it could be locked.", work.plan.name()),
+        )
+        .hint(
+            "Raise max_locks_per_transaction on the server, so that all tables are locked at the beginning; try again.",
+        ))
     }
 
     fn run(&self, session: &mut Session, job: Job) -> Result<()> {
@@ -338,7 +381,7 @@ pub(super) fn explain(table: &str, error: SourceError) -> SourceError {
             Some("See the server's log; the backup can be tried again.".to_owned()),
         ),
         Some("40001") => (ErrorKind::Unavailable, format!("The table {table} could not be read. {sentence}"), Some(STANDBY_HINT.to_owned())),
-        Some("54000" | "53200" | "XX000" | "22P05") => (
+        Some("54000" | "53200" | "XX000") if !sentence.contains("shared memory") => (
             ErrorKind::Unsupported,
             format!("The table {table} could not be read. {sentence}"),
             Some("A row that is larger than 1 GB as text cannot be sent by the server; keep such values outside of the table, or in several rows.".to_owned()),
