@@ -93,6 +93,23 @@ fn without_a_server_a_command_runs_its_job_itself() {
     assert_same_database(&database, &target);
 }
 
+#[test]
+fn commands_alone_make_a_first_backup_where_no_server_ever_ran() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, database) = (directory.path().join("data"), directory.path().join("app.db"));
+    sample::database(&database);
+    let target = directory.path().join("restored.db");
+    for words in [
+        vec!["source", "add", &format!("app=sqlite:{}", database.display())],
+        vec!["backup", "create", "--source", "app"],
+        vec!["restore", "--latest", "app", "--to", target.to_str().unwrap()],
+    ] {
+        let output = gateway::command(&data, &words);
+        assert!(output.status.success(), "{words:?}: {}", text(&output));
+    }
+    assert_same_database(&database, &target);
+}
+
 #[tokio::test]
 async fn the_exported_password_opens_the_vault_with_the_stock_restic() {
     let world = World::new();

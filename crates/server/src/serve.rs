@@ -184,7 +184,10 @@ async fn prepare_users(
 }
 
 /// The configured stores; without any, one in the data directory.
-async fn prepare_stores(engine: &Engine, caller: &Caller, configuration: &Configuration) -> Result<(), String> {
+///
+/// # Errors
+/// A sentence: a configured store is known at another place, or cannot be attached.
+pub async fn prepare_stores(engine: &Engine, caller: &Caller, configuration: &Configuration) -> Result<(), String> {
     let existing = engine.stores(caller).await.map_err(sentence)?;
     for store in &configuration.stores {
         match existing.iter().find(|known| known.name == store.name) {

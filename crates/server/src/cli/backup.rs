@@ -86,6 +86,7 @@ async fn create(
     detach: bool,
 ) -> Result<Backup, String> {
     let (engine, caller) = (&session.engine, &session.caller);
+    session.prepare_stores().await?;
     let sources = match source {
         Some(name) => SourceSelection::One(engine.source_named(caller, name).await.map_err(sentence)?.id),
         None => SourceSelection::All,

@@ -13,6 +13,7 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 pub struct Session {
     pub engine: Engine,
     pub caller: Caller,
+    configuration: config::resolve::Configuration,
 }
 
 impl Session {
@@ -25,7 +26,15 @@ impl Session {
         let filter = configuration.log_filter.as_deref();
         crate::logging::start(filter, configuration.log_format, "warn")?;
         let engine = wiring::open_engine(&configuration, false).await?;
-        Ok(Self { engine, caller: local_caller() })
+        Ok(Self { engine, caller: local_caller(), configuration })
+    }
+
+    /// Attaches the stores that a server would have attached at its start, for commands that come before the first one.
+    ///
+    /// # Errors
+    /// As [`crate::serve::prepare_stores`].
+    pub async fn prepare_stores(&self) -> Result<(), String> {
+        crate::serve::prepare_stores(&self.engine, &self.caller, &self.configuration).await
     }
 
     /// The caller with another user's identity, for things that belong to that user (tokens).
