@@ -4,7 +4,7 @@
 //! toc.pgdmp                  header and table of contents, as pg_dump wrote them
 //! roles.sql                  roles and tablespaces of the server, to be read by a person
 //! data/<directory>/0000.copy rows of one range, COPY text format, cut into chunks at rows
-//! data/<directory>/blocks    the table's block manifest (module `blocks`)
+//! data/<directory>/blocks    the block manifest of a table of at least two blocks (module `capture::blocks`)
 //! lo/blobs                   large objects: the payloads of the archive's BLOBS blocks, one after another
 //! archive.pgdmp              only where the table of contents cannot be read: all that pg_dump wrote
 //! ```

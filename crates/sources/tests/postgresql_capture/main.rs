@@ -11,4 +11,5 @@ mod fallback;
 mod growth;
 mod interference;
 mod sink;
+mod standby;
 mod support;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{plan::Plan, workers::TableDone};
+use super::{plan::Plan, table::TableDone};
 use crate::{
     CaptureManifest, Collection, Inventory, Result, Scope, SourceError, StreamRecord, StreamSummary,
     postgresql::{

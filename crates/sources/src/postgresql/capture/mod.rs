@@ -20,7 +20,10 @@ mod pooler;
 mod process;
 mod rows;
 mod snapshot;
+mod table;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod toc;
 mod whole;
 mod workers;
@@ -33,9 +36,9 @@ use self::{
     names::Directories,
     plan::Plan,
     snapshot::Snapshot,
+    table::{TableWork, Tally},
     tables::Found,
     toc::Dump,
-    workers::{TableWork, Tally},
 };
 use super::{
     dump::Archive,

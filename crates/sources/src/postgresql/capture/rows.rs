@@ -271,10 +271,12 @@ struct Span {
     first: Vec<u8>,
     last: Vec<u8>,
     scratch: Vec<u8>,
+    unknown: bool,
 }
 
 impl Span {
     fn begin(&mut self, shape: &RowShape, key: &[u8]) {
+        self.unknown = false;
         unescape(key, &mut self.first);
         if shape.order == Order::Physical {
             self.last.clone_from(&self.first);
@@ -291,16 +293,22 @@ impl Span {
         } else {
             key
         };
-        if shape.comparison.compare(key, &self.first).is_none_or(std::cmp::Ordering::is_lt) {
-            key.clone_into(&mut self.first);
-        }
-        if shape.comparison.compare(key, &self.last).is_none_or(std::cmp::Ordering::is_gt) {
-            key.clone_into(&mut self.last);
+        match (shape.comparison.compare(key, &self.first), shape.comparison.compare(key, &self.last)) {
+            (Some(first), Some(last)) => {
+                if first.is_lt() {
+                    key.clone_into(&mut self.first);
+                }
+                if last.is_gt() {
+                    key.clone_into(&mut self.last);
+                }
+            }
+            // A value that we do not understand may lie anywhere: nothing is said of this block, then.
+            _ => self.unknown = true,
         }
     }
 
     fn ends(&self, shape: &RowShape) -> (&[u8], &[u8]) {
-        if shape.order == Order::Physical && shape.comparison == Comparison::Unknown {
+        if shape.order == Order::Physical && (self.unknown || shape.comparison == Comparison::Unknown) {
             return (&[], &[]);
         }
         (&self.first, &self.last)

@@ -14,8 +14,8 @@ use super::{
     process::Running,
     rows::RangeWriter,
     snapshot::Snapshot,
+    table::TableWork,
     tables::Found,
-    workers::TableWork,
 };
 use crate::{
     Cutting, Result, SourceError, StreamOptions,

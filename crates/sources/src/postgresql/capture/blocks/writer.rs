@@ -59,16 +59,28 @@ impl RangeBlocks<'_, '_> {
             self.end_leaf()?;
         }
         let Leaf { bytes, length, rows, blocks, first, last, .. } = &mut self.leaf;
-        let comparison = self.table.comparison;
-        let widens = |known: &[u8], new: &[u8], order| match self.table.order {
-            Order::Key => order == Ordering::Greater,
-            Order::Physical => comparison.compare(new, known) == Some(order),
-        };
-        if *blocks == 0 || widens(first, block.first, Ordering::Less) {
+        if *blocks == 0 {
             block.first.clone_into(first);
-        }
-        if *blocks == 0 || widens(last, block.last, Ordering::Greater) {
             block.last.clone_into(last);
+        } else if self.table.order == Order::Key {
+            block.last.clone_into(last);
+        } else {
+            let comparison = self.table.comparison;
+            match (comparison.compare(block.first, first), comparison.compare(block.last, last)) {
+                (Some(below), Some(above)) => {
+                    if below == Ordering::Less {
+                        block.first.clone_into(first);
+                    }
+                    if above == Ordering::Greater {
+                        block.last.clone_into(last);
+                    }
+                }
+                // Where nothing can be said of a block, nothing is said of its leaf.
+                _ => {
+                    first.clear();
+                    last.clear();
+                }
+            }
         }
         *length += block.length;
         *rows += block.rows;
