@@ -10,9 +10,6 @@
 //! is accepted is written again byte by byte as it was, and anything else is an error that names what is odd, so that a
 //! capture can keep the archive whole instead. Nothing is allocated by a length that was only claimed.
 
-// Its users, the capture and the restore, come one after another.
-#![allow(dead_code, unused_imports)]
-
 mod archive;
 mod assembled;
 mod blueprint;
@@ -31,10 +28,8 @@ pub(in crate::postgresql) use blueprint::measure;
 pub(in crate::postgresql) use entry::{Entry, Offset, Section};
 pub(in crate::postgresql) use error::DumpError;
 pub use exercise::exercise_archive;
-pub(in crate::postgresql) use framing::{LargeObjectFraming, PIECE_BYTES, PieceSums, framed_length};
-pub(in crate::postgresql) use header::{Compression, Header, Version};
+pub(in crate::postgresql) use framing::{LargeObjectFraming, PieceSums};
 pub(in crate::postgresql) use split::{Event, ROWS_END, Splitter};
-pub(in crate::postgresql) use text::Text;
 
 #[cfg(test)]
 mod tests;

@@ -107,11 +107,6 @@ impl<R: Read> Splitter<R> {
         }
     }
 
-    /// The reader, wherever it stands.
-    pub fn into_inner(self) -> R {
-        self.reader
-    }
-
     fn begin(&mut self) -> Result<Event<'_>, DumpError> {
         let Some(block_type) = self.block_type()? else {
             return match self.expected.first() {

@@ -1,6 +1,7 @@
 use std::io::Read;
 
 use super::*;
+use crate::postgresql::dump::header::Version;
 
 /// Gives at most so many bytes at once, as a pipe does.
 struct Dribble<'a>(&'a [u8], usize);

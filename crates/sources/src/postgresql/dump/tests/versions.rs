@@ -7,6 +7,7 @@ use super::{
     *,
 };
 use crate::RandomRead;
+use crate::postgresql::dump::header::Version;
 
 /// A file of the fuzz target's corpus, which the `pg_dump` of that version wrote.
 fn corpus(name: &str) -> Vec<u8> {
