@@ -180,11 +180,8 @@ fn a_connection_that_breaks_fails_the_capture() {
 
 #[test]
 fn a_server_that_crashes_fails_the_capture() {
-    let Some(database) = Database::new(ROWS) else { return };
-    // A crash ends every connection to the server, also those of tests that share it.
-    if std::env::var_os("NEXTEST").is_none() {
-        return;
-    }
+    // A crash ends every connection to the server.
+    let Some(database) = Database::on_own_server(ROWS) else { return };
     let (url, server) = (database.url.clone(), database.server);
     let sink = MemorySink::new(&database.store).listen(move |event| {
         if matches!(event, Event::Begin(path) if path.len() == 3 && path[2] == b"0000.copy") {
@@ -202,10 +199,7 @@ fn a_server_that_crashes_fails_the_capture() {
 
 #[test]
 fn a_password_changed_while_a_capture_runs_is_noticed() {
-    let Some(database) = Database::new(ROWS) else { return };
-    if std::env::var_os("NEXTEST").is_none() {
-        return;
-    }
+    let Some(database) = Database::on_own_server(ROWS) else { return };
     database.run("SET password_encryption = 'scram-sha-256'; CREATE ROLE guarded LOGIN SUPERUSER PASSWORD 'one'");
     let access = database.server.socket_folder().join("data/pg_hba.conf");
     let rules = fs::read_to_string(&access).unwrap();

@@ -15,7 +15,7 @@ use trivault_sources::{
         suite::{captures, whole},
     },
 };
-use trivault_testkit::postgres::PostgresServer;
+use trivault_testkit::postgres::{PostgresServer, Variant};
 
 /// A database of its own on the process's server.
 pub struct Database {
@@ -27,10 +27,18 @@ pub struct Database {
 impl Database {
     /// `None` when PostgreSQL is left out on purpose.
     pub fn new(script: &str) -> Option<Self> {
-        let server = PostgresServer::shared()?;
+        Some(Self::on(PostgresServer::shared()?, script))
+    }
+
+    /// On a server that no other test uses, for tests that disturb all of it. It ends with the process.
+    pub fn on_own_server(script: &str) -> Option<Self> {
+        Some(Self::on(Box::leak(Box::new(PostgresServer::own(&Variant::default())?)), script))
+    }
+
+    fn on(server: &'static PostgresServer, script: &str) -> Self {
         let database = Self { server, url: server.create_database(), store: MemoryStore::new() };
         database.run(script);
-        Some(database)
+        database
     }
 
     /// Statements, in one `psql`.
