@@ -209,7 +209,12 @@ fn captures_that_come_go_fail_and_share_blobs_under_a_tight_budget_leave_only_wh
     });
     assert_eq!(vault.snapshots().unwrap().snapshots.len(), committed.len());
     drop(vault);
-    assert_eq!(budget.held(), 0);
+    // The writer's threads give back what they hold when they end, each on its own.
+    let began = std::time::Instant::now();
+    while budget.held() > 0 {
+        assert!(began.elapsed() < std::time::Duration::from_secs(20), "{} bytes were never given back", budget.held());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     let vault = scene.reopened();
     for (thread, round, committed) in committed {
         assert_eq!(read_all(&reader(&vault, &committed), &[b"f"]).unwrap(), content(thread, round));
