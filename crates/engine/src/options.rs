@@ -113,7 +113,7 @@ impl EngineOptions {
             jobs_per_store: None,
             jobs_per_source: None,
             memory_budget: trivault_vault::MemoryBudget::DEFAULT_BYTES,
-            zstd_level: 3,
+            zstd_level: 2,
             zone: Tz::UTC,
             retry: RetryPolicy::default(),
             poll: Duration::from_secs(1),

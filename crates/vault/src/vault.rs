@@ -31,7 +31,7 @@ use std::{
 pub struct VaultOptions {
     /// Shared by all vaults of the process.
     pub budget: Arc<MemoryBudget>,
-    /// 1 to 19, others count as the nearest; 3 is the default.
+    /// 1 to 19, others count as the nearest; 2 is the default.
     pub zstd_level: i32,
     /// Where the index may be cached; losing it loses nothing. `None`: the index stays in memory.
     pub cache_directory: Option<PathBuf>,
@@ -48,7 +48,7 @@ impl VaultOptions {
     pub fn new(budget: Arc<MemoryBudget>, lock_host: impl Into<String>, lock_user: impl Into<String>) -> Self {
         Self {
             budget,
-            zstd_level: 3,
+            zstd_level: 2,
             cache_directory: None,
             lock_host: lock_host.into(),
             lock_user: lock_user.into(),

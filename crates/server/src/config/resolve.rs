@@ -149,7 +149,7 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         request_time: Duration::from_secs(within("limits.request_seconds", request_seconds.unwrap_or(30), 1, 3600)?),
         stop_time: Duration::from_secs(within("limits.stop_seconds", stop_seconds.unwrap_or(30), 0, 3600)?),
         lease: Duration::from_secs(within("limits.lease_seconds", lease_seconds.unwrap_or(60), 2, 3600)?),
-        compression_level: within("limits.compression_level", compression_level.unwrap_or(3), 1, 19)?,
+        compression_level: within("limits.compression_level", compression_level.unwrap_or(2), 1, 19)?,
         sources: all_sources(sources, &serve.source, here)?,
         stores: stores.into_iter().map(|store| new_store(store, here)).collect::<Result<_, _>>()?,
         users: users.into_iter().map(user).collect::<Result<_, _>>()?,
