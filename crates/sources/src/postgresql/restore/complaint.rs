@@ -45,7 +45,8 @@ pub(super) fn explain(said: &str) -> SourceError {
     }
 }
 
-/// The server's own message where there is one, else the program's first line; with the command it belongs to.
+/// The server's own message where there is one, else the program's first line; with the command it belongs to, up to its
+/// first string: subscriptions and user mappings hold passwords in theirs.
 fn message(said: &str) -> String {
     let line = said
         .lines()
@@ -55,15 +56,32 @@ fn message(said: &str) -> String {
     let Some(line) = line else { return "it failed and said nothing".to_owned() };
     let command = said.lines().find_map(|line| line.strip_prefix("Command was: "));
     let text = match command {
-        Some(command) => format!("{} (at: {})", line.trim(), command.trim()),
+        Some(command) => format!("{} (at: {})", line.trim(), without_strings(command.trim())),
         None => line.trim().to_owned(),
     };
     text.chars().take(MESSAGE_CHARACTERS).collect()
 }
 
+fn without_strings(command: &str) -> String {
+    match command.split_once(['\'', '$']) {
+        Some((beginning, _)) => format!("{}...", beginning.trim_end()),
+        None => command.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_in_a_definition_does_not_reach_the_message() {
+        let error = explain(
+            "pg_restore: error: could not execute query: ERROR:  must be superuser to create subscriptions\n\
+             Command was: CREATE SUBSCRIPTION s CONNECTION 'host=h password=hunter22' PUBLICATION p;\n",
+        );
+        assert!(error.sentence.ends_with("(at: CREATE SUBSCRIPTION s CONNECTION...)."), "{}", error.sentence);
+        assert!(!format!("{error:?}").contains("hunter22"));
+    }
 
     #[test]
     fn a_missing_role_is_named_with_what_to_do() {
