@@ -312,6 +312,11 @@ async fn retention_is_looked_at_before_it_is_set_and_the_server_carries_it_out()
     let applied = world.gateway.command(&["retention", "apply", name]);
     assert!(applied.status.success(), "{}", text(&applied));
     assert_eq!(world.gateway.json(&["backup", "list", "--json"]).as_array().unwrap().len(), 1);
+    assert_eq!(world.gateway.json(&["retention", "show", name, "--json"])["last"], 1);
+    let cleared = world.gateway.command(&["retention", "clear", name]);
+    assert!(cleared.status.success(), "{}", text(&cleared));
+    let shown = world.gateway.command(&["retention", "show", name]);
+    assert!(text(&shown).contains("keeps everything"), "{}", text(&shown));
     let unknown = world.gateway.command(&["retention", "show", "nothing"]);
     assert!(text(&unknown).contains("Known are:"), "{}", text(&unknown));
 }

@@ -66,7 +66,9 @@ impl Reconciler {
             Self::NodeHeartbeat => (inner.options.lease / 3).min(10 * SECOND),
             Self::DuePlans => inner.options.poll.min(SECOND),
             Self::InterruptedRestores | Self::Configuration | Self::StaleLocks => 5 * SECOND,
-            Self::DeadNodes | Self::UnusedKeys | Self::Retention => MINUTE,
+            Self::DeadNodes | Self::UnusedKeys => MINUTE,
+            // Looks at every backup there is.
+            Self::Retention => 10 * MINUTE,
             Self::StaleTokens | Self::VanishedSnapshots | Self::Leftovers => HOUR,
         }
     }
