@@ -3,8 +3,9 @@
 use crate::{
     backend::FileKind,
     capture_state::CaptureState,
+    core::REFRESH_TRIES,
     directory_writer::DirectoryWriter,
-    error::Result,
+    error::{Result, VaultError, VaultErrorKind},
     file_writer::FileWriter,
     id::Id,
     node::{Node, NodeKind},
@@ -63,6 +64,11 @@ pub struct VerifyOptions {
     pub random_blobs: usize,
     /// Upper limit of their plain bytes.
     pub max_bytes: u64,
+}
+
+impl VerifyOptions {
+    /// No data blob is read back, trees are.
+    pub(crate) const NOTHING_READ: Self = Self { random_blobs: 0, max_bytes: 0 };
 }
 
 impl Default for VerifyOptions {
@@ -144,8 +150,9 @@ impl Capture {
         let is_cancelled = || state.owner.events.is_cancelled();
         state.check_cancelled()?;
         state.session.flush(&is_cancelled)?;
-        // Whatever was found stored already must be there still: another process may have pruned meanwhile.
+        // Whatever was found stored already must be there still: somebody may have pruned meanwhile.
         state.core.refresh()?;
+        let removals = state.core.removals();
         let verified_blobs = verify::check_tree(&state.core, root, verify, &is_cancelled).map_err(|error| {
             error.during("the backup was not finished because what was stored does not pass its check")
         })?;
@@ -158,8 +165,30 @@ impl Capture {
             state.core.backend.remove(FileKind::Snapshot, &snapshot.to_hex())?;
             return Err(error.during("the snapshot just written could not be read back and was removed"));
         }
+        // A prune that had not seen the snapshot when it looked removes index files before: either it sees the snapshot when it looks
+        // again, or we see here that index files have vanished.
+        if let Err(error) = self.secure(root, removals) {
+            state.core.backend.remove(FileKind::Snapshot, &snapshot.to_hex())?;
+            return Err(
+                error.during("the snapshot just written was removed because a prune has taken away what it needs")
+            );
+        }
         let summary = record.summary.unwrap_or_default();
         Ok(Committed { snapshot, summary, verified_blobs })
+    }
+
+    /// Looks at everything again if index files have vanished since `removals`.
+    fn secure(&self, root: Id, mut removals: u64) -> Result<()> {
+        let core = &self.state.core;
+        for _ in 0..REFRESH_TRIES {
+            core.refresh()?;
+            if core.removals() == removals {
+                return Ok(());
+            }
+            removals = core.removals();
+            verify::check_tree(core, root, VerifyOptions::NOTHING_READ, &|| false)?;
+        }
+        Err(VaultError::new(VaultErrorKind::StoreUnavailable, "the index changes faster than it can be read"))
     }
 
     fn record(&self, tree: Id) -> SnapshotRecord {

@@ -7,8 +7,10 @@ use crate::{
     crypto::SealingKey,
     error::{Result, VaultError, VaultErrorKind},
     id::Id,
-    index::{self, Index, IndexedPack, Location},
+    index::{Index, IndexedPack, Location},
     index_run::{Run, RunKey},
+    index_wire::{self, IndexFile},
+    marks::Marks,
     pack::{BlobKind, PackedBlob},
     parallel::read_each,
     read_pool::ReadPool,
@@ -18,8 +20,14 @@ use crate::{
 use std::{
     collections::HashSet,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
+
+/// How often a listing of the index is begun anew because files of it were removed meanwhile.
+pub(crate) const REFRESH_TRIES: usize = 10;
 
 /// An opened vault's insides.
 #[derive(Debug)]
@@ -31,6 +39,12 @@ pub(crate) struct Core {
     pub cache: Arc<ReadCache>,
     pub pool: ReadPool,
     index: RwLock<Index>,
+    /// Rises whenever index files were taken in or dropped.
+    changes: AtomicU64,
+    /// Rises whenever known index files have vanished.
+    removals: AtomicU64,
+    /// Packs marked for removal as of a value of `changes`; read only when something is in no index.
+    marks: Mutex<Option<(u64, Arc<Marks>)>>,
     /// Index files that could not be read. They are tried again when the vault is opened anew.
     damaged: Mutex<HashSet<Id>>,
     run: Option<RunPlace>,
@@ -59,6 +73,9 @@ impl Core {
             cache: ReadCache::new(&options.budget),
             pool: ReadPool::new(options.workers.max(1)),
             index: RwLock::new(begun.map_or_else(Index::default, Index::with_run)),
+            changes: AtomicU64::default(),
+            removals: AtomicU64::default(),
+            marks: Mutex::default(),
             damaged: Mutex::default(),
             run,
             decoders: Decoders::default(),
@@ -74,30 +91,45 @@ impl Core {
     /// Takes in what others have added to `index/`; reads all anew when they have removed something.
     pub fn refresh(&self) -> Result<()> {
         let mut index = self.index_mut();
-        // Listed under the lock: a file that our own writer has taken in is durable before, and so cannot be missed here.
-        let listed: HashSet<Id> = unpacked::list(&*self.backend, FileKind::Index)?.into_iter().collect();
-        if index.files().iter().any(|known| !listed.contains(known)) {
-            *index = Index::default();
+        for _ in 0..REFRESH_TRIES {
+            // Listed under the lock: a file that our own writer has taken in is durable before, and so cannot be missed here.
+            let listed: HashSet<Id> = unpacked::list(&*self.backend, FileKind::Index)?.into_iter().collect();
+            if index.files().iter().any(|known| !listed.contains(known)) {
+                *index = Index::default();
+                self.removals.fetch_add(1, Ordering::SeqCst);
+                self.changes.fetch_add(1, Ordering::SeqCst);
+            }
+            let damaged = lock(&self.damaged).clone();
+            let new: Vec<Id> =
+                listed.iter().filter(|id| !index.files().contains(id) && !damaged.contains(id)).copied().collect();
+            if !new.is_empty() {
+                self.changes.fetch_add(1, Ordering::SeqCst);
+            }
+            let vanished = self.read_index_files(&new, &mut index)?;
+            self.spill_if_large(&mut index);
+            if !vanished {
+                return Ok(());
+            }
         }
-        let damaged = lock(&self.damaged).clone();
-        let new: Vec<Id> =
-            listed.iter().filter(|id| !index.files().contains(id) && !damaged.contains(id)).copied().collect();
-        self.read_index_files(&new, &mut index)?;
-        self.spill_if_large(&mut index);
-        Ok(())
+        Err(VaultError::new(VaultErrorKind::StoreUnavailable, "the index changes faster than it can be read")
+            .with_hint("try again when fewer programs prune this vault"))
     }
 
-    fn read_index_files(&self, ids: &[Id], index: &mut Index) -> Result<()> {
+    /// Takes these files in; `true` when one was removed since it was listed, by a prune that has put its content into a new one.
+    fn read_index_files(&self, ids: &[Id], index: &mut Index) -> Result<bool> {
+        let mut vanished = false;
         read_each(
             ids,
             |id| self.read_index_file(id),
-            |id, packs| match packs {
-                Ok(packs) => {
-                    index.add_file(*id, &packs);
+            |id, file| match file {
+                Ok(file) => {
+                    index.add_file(*id, &file.packs);
                     Ok(())
                 }
-                // Removed since it was listed: by a prune, which put its content into a new file.
-                Err(error) if error.kind() == &VaultErrorKind::Missing => Ok(()),
+                Err(error) if error.kind() == &VaultErrorKind::Missing => {
+                    vanished = true;
+                    Ok(())
+                }
                 Err(error) if matches!(error.kind(), VaultErrorKind::Damaged | VaultErrorKind::Unsupported) => {
                     tracing::error!(vault.id = %self.id, index.id = %id, error = %error, "an index file is damaged");
                     lock(&self.damaged).insert(*id);
@@ -105,13 +137,27 @@ impl Core {
                 }
                 Err(error) => Err(error.during("reading the index")),
             },
-        )
+        )?;
+        Ok(vanished)
     }
 
-    fn read_index_file(&self, id: &Id) -> Result<Vec<IndexedPack>> {
+    /// What one index file says.
+    pub fn read_index_file(&self, id: &Id) -> Result<IndexFile> {
         let json = unpacked::read(&*self.backend, &self.key, FileKind::Index, id)?;
-        index::from_json(&json)
+        index_wire::from_json(&json)
             .map_err(|error| VaultError::damaged(format!("index file {id} cannot be understood")).with_source(error))
+    }
+
+    /// Stores an index file, which is not taken in; the answer is its name.
+    pub fn write_index_file(&self, file: &IndexFile) -> Result<Id> {
+        let json = index_wire::to_json(file)
+            .map_err(|error| VaultError::internal("an index cannot be written").with_source(error))?;
+        unpacked::write(&*self.backend, &self.key, FileKind::Index, &json)
+    }
+
+    /// Rises whenever a known index file has vanished: what was found in the index before may have been marked for removal.
+    pub fn removals(&self) -> u64 {
+        self.removals.load(Ordering::SeqCst)
     }
 
     fn spill_if_large(&self, index: &mut Index) {
@@ -123,13 +169,17 @@ impl Core {
 
     /// Stores an index file for packs that are durable, and takes it in.
     pub fn add_index(&self, packs: &[IndexedPack]) -> Result<()> {
-        let json = index::to_json(packs)
-            .map_err(|error| VaultError::internal("an index cannot be written").with_source(error))?;
-        let id = unpacked::write(&*self.backend, &self.key, FileKind::Index, &json)?;
+        let id = self.write_index_file(&IndexFile { packs: packs.to_vec(), marked: Vec::new() })?;
+        self.take_in(id, packs);
+        Ok(())
+    }
+
+    /// Takes in an index file that was just stored.
+    pub fn take_in(&self, id: Id, packs: &[IndexedPack]) {
         let mut index = self.index_mut();
         index.add_file(id, packs);
+        self.changes.fetch_add(1, Ordering::SeqCst);
         self.spill_if_large(&mut index);
-        Ok(())
     }
 
     /// Writes the run file now, however little there is.
@@ -149,15 +199,34 @@ impl Core {
         self.with_index(|index| index.contains(kind, id))
     }
 
-    /// Where a blob lies, if it is indexed.
+    /// Where a blob lies, if it is indexed. Packs that are marked for removal do not count: nothing new may come to need them.
     pub fn find(&self, kind: BlobKind, id: &Id) -> Result<Option<Location>> {
         self.with_index(|index| index.find(kind, id))
     }
 
-    /// Where a blob lies; an unknown one is damage, because something referenced it.
+    /// Where a blob can be read, be it in a pack that is marked for removal; an unknown one is damage, because something referenced it.
     pub fn locate(&self, kind: BlobKind, id: &Id) -> Result<Location> {
+        if let Some(location) = self.find(kind, id)? {
+            return Ok(location);
+        }
         let noun = if kind == BlobKind::Data { "blob" } else { "tree" };
-        self.find(kind, id)?.ok_or_else(|| VaultError::damaged(format!("{noun} {id} is in no index")))
+        self.find_marked(kind, id)?.ok_or_else(|| VaultError::damaged(format!("{noun} {id} is in no index")))
+    }
+
+    /// The packs that are marked for removal now.
+    pub fn fresh_marks(&self) -> Result<Marks> {
+        Marks::read(self)
+    }
+
+    /// Where a blob lies in a pack that is marked for removal.
+    pub fn find_marked(&self, kind: BlobKind, id: &Id) -> Result<Option<Location>> {
+        let current = self.changes.load(Ordering::SeqCst);
+        let mut marks = lock(&self.marks);
+        if marks.as_ref().is_none_or(|(seen, _)| *seen != current) {
+            *marks = None;
+            *marks = Some((current, Arc::new(Marks::read(self)?)));
+        }
+        marks.as_ref().map_or(Ok(None), |(_, marks)| marks.find(kind, id))
     }
 
     /// Asks the index; a cache that fails while it is read is thrown away and the index is read from the vault.
@@ -166,6 +235,8 @@ impl Core {
         let Err(error) = answer else { return answer };
         tracing::warn!(vault.id = %self.id, error = %error, "the index cache failed; reading the index from the vault");
         *self.index_mut() = Index::default();
+        // Who relies on hearing of removals hears of one too many.
+        self.removals.fetch_add(1, Ordering::SeqCst);
         self.refresh()?;
         ask(&self.index())
     }
@@ -176,10 +247,15 @@ impl Core {
             return Ok(blob);
         }
         let location = self.locate(kind, id)?;
-        let sealed = self.cache.range(&*self.backend, &location)?;
-        let plain = Arc::new(self.decode(&location.pack, &location.blob, &sealed)?);
+        let plain = Arc::new(self.read_at(&location)?);
         self.cache.keep(*id, &plain);
         Ok(plain)
+    }
+
+    /// The blob at a place; small ones come with their neighbourhood, for the next call.
+    pub fn read_at(&self, location: &Location) -> Result<Vec<u8>> {
+        let sealed = self.cache.range(&*self.backend, location)?;
+        self.decode(&location.pack, &location.blob, &sealed)
     }
 
     /// A whole blob, straight from the store; the machine's own cache of the pack is dropped before.

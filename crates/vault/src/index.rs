@@ -9,7 +9,6 @@ use crate::{
     index_run::{Run, RunKey},
     pack::{BlobKind, PackedBlob},
 };
-use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
 /// Blobs in memory that are worth a new run file.
@@ -41,6 +40,15 @@ pub(crate) struct IndexedPack {
     pub blobs: Vec<PackedBlob>,
 }
 
+/// Where an index keeps what it knows of a blob, so that one bit per blob can be kept beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// In memory.
+    Fresh,
+    /// The record of this number in the run file.
+    Run(usize),
+}
+
 /// The known packs; their numbers never change while an [`Index`] lives.
 #[derive(Debug, Default)]
 pub(crate) struct PackTable {
@@ -50,6 +58,11 @@ pub(crate) struct PackTable {
 }
 
 impl PackTable {
+    /// The number of a pack that is known.
+    pub fn find(&self, id: &Id) -> Option<u32> {
+        self.numbers.get(id).copied()
+    }
+
     pub fn number(&mut self, id: Id) -> u32 {
         *self.numbers.entry(id).or_insert_with(|| {
             self.ids.push(id);
@@ -105,19 +118,42 @@ impl Index {
         }
     }
 
+    /// The packs and their numbers.
+    pub fn packs(&self) -> &PackTable {
+        &self.packs
+    }
+
+    /// Number of records in the run file: one more than the greatest [`Slot::Run`].
+    pub fn run_len(&self) -> usize {
+        self.run.as_ref().map_or(0, Run::len)
+    }
+
+    /// Number of blobs; one that lies in memory and in the run file counts twice.
+    pub fn len(&self) -> usize {
+        self.run_len() + self.data.len() + self.trees.len()
+    }
+
+    /// A blob's record and place, if it is known. Fails only when the run file cannot be read.
+    pub fn slot(&self, kind: BlobKind, id: &Id) -> Result<Option<(Slot, Place)>> {
+        let fresh = if kind == BlobKind::Data { self.data.get(id) } else { self.trees.get(id) };
+        match (fresh, &self.run) {
+            (Some(place), _) => Ok(Some((Slot::Fresh, *place))),
+            (None, Some(run)) => Ok(run.find(kind, id)?.map(|(number, place)| (Slot::Run(number), place))),
+            (None, None) => Ok(None),
+        }
+    }
+
     /// Where a blob lies, if it is known. Fails only when the run file cannot be read.
     pub fn find(&self, kind: BlobKind, id: &Id) -> Result<Option<Location>> {
-        let fresh = if kind == BlobKind::Data { self.data.get(id) } else { self.trees.get(id) };
-        let place = match (fresh, &self.run) {
-            (Some(place), _) => Some(*place),
-            (None, Some(run)) => run.find(kind, id)?,
-            (None, None) => None,
-        };
-        Ok(place.and_then(|Place { pack, offset, length, uncompressed }| {
-            let (pack_id, end) = (self.packs.ids.get(pack as usize)?, self.packs.ends.get(pack as usize)?);
-            let blob = PackedBlob { id: *id, kind, offset, length, uncompressed };
-            Some(Location { pack: *pack_id, blob, pack_end: *end })
-        }))
+        Ok(self.slot(kind, id)?.and_then(|(_, place)| self.location(kind, id, place)))
+    }
+
+    /// A place with its pack by name.
+    pub fn location(&self, kind: BlobKind, id: &Id, place: Place) -> Option<Location> {
+        let Place { pack, offset, length, uncompressed } = place;
+        let (pack_id, end) = (self.packs.ids.get(pack as usize)?, self.packs.ends.get(pack as usize)?);
+        let blob = PackedBlob { id: *id, kind, offset, length, uncompressed };
+        Some(Location { pack: *pack_id, blob, pack_end: *end })
     }
 
     /// Whether a blob is known.
@@ -157,70 +193,6 @@ impl Index {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct WireIndex {
-    #[serde(default)]
-    packs: Vec<WirePack>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WirePack {
-    id: Id,
-    #[serde(default)]
-    blobs: Vec<WireBlob>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireBlob {
-    id: Id,
-    #[serde(rename = "type")]
-    kind: WireKind,
-    offset: u32,
-    length: u32,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    uncompressed_length: u32,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum WireKind {
-    Data,
-    Tree,
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-/// The JSON of an index file.
-pub(crate) fn to_json(packs: &[IndexedPack]) -> serde_json::Result<Vec<u8>> {
-    let blob = |blob: &PackedBlob| WireBlob {
-        id: blob.id,
-        kind: if blob.kind == BlobKind::Data { WireKind::Data } else { WireKind::Tree },
-        offset: blob.offset,
-        length: blob.length,
-        uncompressed_length: blob.uncompressed.unwrap_or(0),
-    };
-    let pack = |pack: &IndexedPack| WirePack { id: pack.id, blobs: pack.blobs.iter().map(blob).collect() };
-    serde_json::to_vec(&WireIndex { packs: packs.iter().map(pack).collect() })
-}
-
-/// Reads an index file. `supersedes` and rustic's `packs_to_delete` are left out: neither names blobs that may be used.
-pub(crate) fn from_json(json: &[u8]) -> serde_json::Result<Vec<IndexedPack>> {
-    let blob = |blob: WireBlob| PackedBlob {
-        id: blob.id,
-        kind: match blob.kind {
-            WireKind::Data => BlobKind::Data,
-            WireKind::Tree => BlobKind::Tree,
-        },
-        offset: blob.offset,
-        length: blob.length,
-        uncompressed: Some(blob.uncompressed_length).filter(|length| *length > 0),
-    };
-    let pack = |pack: WirePack| IndexedPack { id: pack.id, blobs: pack.blobs.into_iter().map(blob).collect() };
-    Ok(serde_json::from_slice::<WireIndex>(json)?.packs.into_iter().map(pack).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,17 +218,6 @@ mod tests {
             }
         }
         assert_eq!(index.find(BlobKind::Data, &Id::of(b"unknown")).unwrap(), None);
-    }
-
-    #[test]
-    fn an_index_file_survives_its_json_form() {
-        let packs = packs(7);
-        let json = to_json(&packs).unwrap();
-        assert_eq!(from_json(&json).unwrap(), packs);
-        assert!(!String::from_utf8(json).unwrap().contains("\"uncompressed_length\":0"));
-        assert!(from_json(b"{\"packs\":[{\"id\":\"zz\"}]}").is_err());
-        let foreign = br#"{"supersedes":["x"],"packs":[],"packs_to_delete":[{"time":"t"}]}"#;
-        assert_eq!(from_json(foreign).unwrap(), []);
     }
 
     #[test]

@@ -143,8 +143,8 @@ impl Run {
         self.len
     }
 
-    /// Where a blob lies.
-    pub fn find(&self, kind: BlobKind, id: &Id) -> Result<Option<Place>> {
+    /// The number of a blob's record, and where the blob lies.
+    pub fn find(&self, kind: BlobKind, id: &Id) -> Result<Option<(usize, Place)>> {
         let blinded = RunKey(self.key.clone()).blind(id);
         if !probes(&blinded, self.filter.len() as u64 * 8)
             .all(|bit| self.filter[(bit / 8) as usize] >> (bit % 8) & 1 == 1)
@@ -159,9 +159,10 @@ impl Run {
             let first = block * FENCE;
             let bytes = &mut buffer[..(self.len - first).min(FENCE) * RECORD];
             self.file.read_exact_at(bytes, self.base + (first * RECORD) as u64).map_err(unusable)?;
-            for record in bytes.chunks_exact(RECORD).filter(|record| record[..32] == blinded) {
+            for (number, record) in bytes.chunks_exact(RECORD).enumerate().filter(|(_, record)| record[..32] == blinded)
+            {
                 if let Some(place) = place_of(record, kind) {
-                    return Ok(Some(place));
+                    return Ok(Some((first + number, place)));
                 }
             }
             block += 1;

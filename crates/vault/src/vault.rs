@@ -3,7 +3,7 @@
 use crate::{
     backend::{Backend, FileKind},
     budget::MemoryBudget,
-    capture::{Capture, CaptureEvents},
+    capture::{Capture, CaptureEvents, VerifyOptions},
     capture_state::CaptureState,
     chunker::GearTable,
     config::Config,
@@ -17,7 +17,7 @@ use crate::{
     reader::TreeReader,
     session::Session,
     snapshot::{self, Snapshot, SnapshotDraft, SnapshotList},
-    unpacked,
+    unpacked, verify,
 };
 use chrono::Utc;
 use std::{
@@ -128,6 +128,10 @@ impl Vault {
         self.inner.core.id
     }
 
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.inner.core
+    }
+
     /// The place of its files.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.inner.core.backend
@@ -171,6 +175,24 @@ impl Vault {
     /// Removes a snapshot; its bytes are freed by a later prune. A missing one is a success.
     pub fn forget(&self, id: &Id) -> Result<()> {
         self.inner.core.backend.remove(FileKind::Snapshot, &id.to_hex())
+    }
+
+    /// Makes sure that nothing which an existing snapshot needs is marked for removal: for who takes over a snapshot that an earlier attempt
+    /// has written and not vouched for. All trees are read; packs that a prune has marked are listed again.
+    ///
+    /// # Errors
+    /// `Damaged` when something of it is no longer there.
+    pub fn secure(&self, snapshot: &Snapshot, is_cancelled: &dyn Fn() -> bool) -> Result<()> {
+        let core = &self.inner.core;
+        loop {
+            core.refresh()?;
+            let removals = core.removals();
+            verify::check_tree(core, snapshot.record.tree, VerifyOptions::NOTHING_READ, is_cancelled)?;
+            core.refresh()?;
+            if core.removals() == removals {
+                return Ok(());
+            }
+        }
     }
 
     /// Reads the tree of a snapshot. Takes in what other processes have stored first, when the tree is not known yet.

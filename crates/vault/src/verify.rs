@@ -1,4 +1,4 @@
-//! Checks of a capture before its snapshot is written: levels V2 and V3.
+//! Checks of a capture before its snapshot is written: levels V2 and V3; and what keeps a snapshot safe from a prune that runs meanwhile.
 
 use crate::{
     backend::FileKind,
@@ -7,14 +7,16 @@ use crate::{
     crypto::fill_random,
     error::{Result, VaultError},
     id::Id,
+    index::Location,
     node::{Node, NodeKind},
     pack::BlobKind,
-    tree,
+    relist, tree,
 };
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Walks the tree through the normal read path and proves that it is whole: every tree opens, every blob of every file is indexed, and the
-/// lengths add up to the size of the file. Then reads some blobs back from the store. The answer is how many.
+/// lengths add up to the size of the file. Packs that it needs and that a prune has marked for removal meanwhile are listed again. Then
+/// reads some blobs back from the store. The answer is how many.
 pub(crate) fn check_tree(
     core: &Core,
     root: Id,
@@ -26,9 +28,11 @@ pub(crate) fn check_tree(
         is_cancelled,
         seen: HashSet::new(),
         discarded: HashSet::new(),
+        marked: BTreeSet::new(),
         sample: Sample::new(options.random_blobs)?,
     };
     walk.tree(root)?;
+    relist::list_again(core, &walk.marked)?;
     let mut bytes = 0;
     let mut verified = 0;
     for id in walk.sample.chosen {
@@ -52,10 +56,21 @@ struct Walk<'a> {
     seen: HashSet<Id>,
     /// Packs that the machine was asked to forget, so that their trees come from the store.
     discarded: HashSet<Id>,
+    /// Packs that hold something of this tree and are marked for removal.
+    marked: BTreeSet<Id>,
     sample: Sample,
 }
 
 impl Walk<'_> {
+    fn locate(&mut self, kind: BlobKind, id: &Id) -> Result<Location> {
+        if let Some(location) = self.core.find(kind, id)? {
+            return Ok(location);
+        }
+        let location = self.core.locate(kind, id)?;
+        self.marked.insert(location.pack);
+        Ok(location)
+    }
+
     /// Depth-first with a stack of ids, so that a deep tree cannot exhaust the thread's stack.
     fn tree(&mut self, root: Id) -> Result<()> {
         let mut waiting = vec![root];
@@ -66,7 +81,7 @@ impl Walk<'_> {
             if (self.is_cancelled)() {
                 return Err(VaultError::cancelled());
             }
-            let pack = self.core.locate(BlobKind::Tree, &id)?.pack;
+            let pack = self.locate(BlobKind::Tree, &id)?.pack;
             if self.discarded.insert(pack) {
                 self.core.backend.discard_cache(FileKind::Pack, &pack.to_hex());
             }
@@ -85,7 +100,7 @@ impl Walk<'_> {
     fn file(&mut self, node: &Node) -> Result<()> {
         let mut length = 0_u64;
         for id in node.content.iter() {
-            length += u64::from(self.core.locate(BlobKind::Data, id)?.blob.plain_length());
+            length += u64::from(self.locate(BlobKind::Data, id)?.blob.plain_length());
             self.sample.offer(*id);
         }
         if length != node.meta.size {

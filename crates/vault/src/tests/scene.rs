@@ -1,9 +1,9 @@
 //! A throwaway vault and what tests do with it.
 
 use crate::{
-    Capture, CaptureEvents, Committed, Cutting, FileOptions, FileRecord, Id, Kdf, MemoryBudget, NodeKind, NodeMeta,
-    Password, Result, Snapshot, SnapshotDraft, Timestamp, TreeReader, Vault, VaultOptions, VerifyOptions,
-    backend::LocalBackend,
+    Capture, CaptureEvents, Committed, Cutting, FileOptions, FileRecord, Id, Kdf, MaintenanceEvents, MemoryBudget,
+    NodeKind, NodeMeta, Password, Result, Snapshot, SnapshotDraft, Timestamp, TreeReader, Vault, VaultOptions,
+    VerifyOptions, backend::LocalBackend,
 };
 use std::{
     path::{Path, PathBuf},
@@ -178,4 +178,26 @@ pub fn files_below(path: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// Maintenance that nobody disturbs.
+pub struct Calm;
+
+impl MaintenanceEvents for Calm {
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+    fn progress(&self, done_bytes: u64, total_bytes: u64) {
+        assert!(done_bytes <= total_bytes, "{done_bytes} of {total_bytes}");
+    }
+}
+
+/// Maintenance that shall stop at once.
+pub struct Impatient;
+
+impl MaintenanceEvents for Impatient {
+    fn is_cancelled(&self) -> bool {
+        true
+    }
+    fn progress(&self, _done_bytes: u64, _total_bytes: u64) {}
 }
