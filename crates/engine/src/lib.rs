@@ -16,6 +16,7 @@ mod kinds;
 #[cfg(test)]
 mod lab;
 mod labels;
+mod merge_plan;
 mod open;
 mod options;
 mod reconcilers;

@@ -3,6 +3,8 @@
 //! * A backup that has a date of its own is kept until then and goes afterwards; no rule looks at it.
 //! * The others stay if any rule wants them. Rules that count choose among good backups only: a failed or lost one never
 //!   takes the place of a good one.
+//! * A backup that is damaged takes no place, and stays as long as it would if it were whole: it may be healed, and nobody deletes it for
+//!   its damage.
 //! * A backup that is being made stays. An unusable one stays for a while, so that people see it.
 //! * The newest good backup never goes, whatever the rules and dates say.
 
@@ -36,10 +38,12 @@ fn verdict(
     let goes = |reason| (false, vec![reason]);
     let (keep, reasons) = match (backup.state, backup.keep_until) {
         (BackupState::Queued | BackupState::Running, _) => keeps(RetentionReason::InProgress),
-        _ if !backup.is_good() && is_younger(backup, rules.unusable_for, now) => {
-            keeps(RetentionReason::RecentlyUnusable)
+        (BackupState::Failed | BackupState::Cancelled | BackupState::Lost, _) => {
+            match is_younger(backup, rules.unusable_for, now) {
+                true => keeps(RetentionReason::RecentlyUnusable),
+                false => goes(RetentionReason::Unusable),
+            }
         }
-        (BackupState::Failed | BackupState::Cancelled | BackupState::Lost, _) => goes(RetentionReason::Unusable),
         (BackupState::Succeeded, Some(until)) if until > now => keeps(RetentionReason::OwnDate),
         (BackupState::Succeeded, Some(_)) => goes(RetentionReason::OwnDatePassed),
         (BackupState::Succeeded, None) if rules.keeps_everything() => keeps(RetentionReason::NoRule),
@@ -55,14 +59,20 @@ fn is_younger(backup: &RetentionCandidate, age: std::time::Duration, now: DateTi
     end.is_none_or(|end| end > now)
 }
 
+/// Of the good ones, and of all that were finished: one that is damaged would be the last good one if it were whole.
 fn keep_last_good(newest_first: &[&RetentionCandidate], verdicts: &mut [Verdict]) {
-    let good = || newest_first.iter().zip(0..).filter(|(backup, _)| backup.is_good()).map(|(_, index)| index);
-    if good().any(|index: usize| verdicts[index].keep) {
-        return;
-    }
-    if let Some(last) = good().next() {
-        verdicts[last].keep = true;
-        verdicts[last].reasons = vec![RetentionReason::LastGood];
+    let newest_if_none_stays = |verdicts: &[Verdict], counts: fn(&RetentionCandidate) -> bool| {
+        let mut such = newest_first.iter().zip(0..).filter(|(backup, _)| counts(backup)).map(|(_, index)| index);
+        let newest: usize = such.next()?;
+        (!verdicts[newest].keep && !such.any(|index| verdicts[index].keep)).then_some(newest)
+    };
+    let last_good = newest_if_none_stays(verdicts, RetentionCandidate::is_good);
+    let last_finished = newest_if_none_stays(verdicts, |backup| backup.state == BackupState::Succeeded);
+    for (index, reason) in [(last_finished, RetentionReason::Damaged), (last_good, RetentionReason::LastGood)] {
+        if let Some(index) = index {
+            verdicts[index].keep = true;
+            verdicts[index].reasons = vec![reason];
+        }
     }
 }
 
@@ -105,36 +115,51 @@ impl Counters {
     /// The rules that want this backup, which is older than all before it.
     fn reasons(&mut self, backup: &RetentionCandidate, rules: &Retention, now: DateTime<Utc>) -> Vec<RetentionReason> {
         let mut reasons = Vec::new();
-        if !backup.is_good() || backup.keep_until.is_some() {
+        if backup.state != BackupState::Succeeded || backup.keep_until.is_some() {
             return reasons;
         }
+        // One that is damaged looks for a place like the others, and leaves it to the next.
+        let counts = backup.is_good();
         if rules.manual.is_some() && backup.trigger == Trigger::Manual {
-            if take(&mut self.manual) {
+            if take(&mut self.manual, counts) {
                 reasons.push(RetentionReason::Manual);
             }
-            return reasons;
+            return damaged(reasons, backup);
         }
-        if take(&mut self.last) {
+        if take(&mut self.last, counts) {
             reasons.push(RetentionReason::Last);
         }
         let local = backup.at.with_timezone(&rules.zone);
         for rule in &mut self.calendar {
-            if rule.left > 0 && rule.seen.insert((rule.period)(local)) {
-                rule.left -= 1;
-                reasons.push(rule.reason);
+            let period = (rule.period)(local);
+            if rule.seen.contains(&period) || !take(&mut rule.left, counts) {
+                continue;
             }
+            if counts {
+                rule.seen.insert(period);
+            }
+            reasons.push(rule.reason);
         }
         if rules.within.is_some_and(|age| is_younger(backup, age, now)) {
             reasons.push(RetentionReason::Within);
         }
-        reasons
+        damaged(reasons, backup)
     }
 }
 
-fn take(left: &mut u32) -> bool {
+/// Whether there is a place; it is taken by those that count.
+fn take(left: &mut u32, counts: bool) -> bool {
     let some = *left > 0;
-    *left = left.saturating_sub(1);
+    *left = left.saturating_sub(u32::from(counts));
     some
+}
+
+/// The reasons, with that of its damage where there are any.
+fn damaged(mut reasons: Vec<RetentionReason>, backup: &RetentionCandidate) -> Vec<RetentionReason> {
+    if backup.damaged && !reasons.is_empty() {
+        reasons.push(RetentionReason::Damaged);
+    }
+    reasons
 }
 
 /// An hour that a clock change repeats counts once: the wall clock is what people mean.

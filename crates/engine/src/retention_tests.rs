@@ -21,6 +21,7 @@ fn good(number: u128, at: &str) -> RetentionCandidate {
         state: BackupState::Succeeded,
         trigger: Trigger::Scheduled,
         keep_until: None,
+        damaged: false,
     }
 }
 
@@ -84,6 +85,25 @@ fn a_failed_or_lost_backup_never_takes_the_place_of_a_good_one() {
 }
 
 #[test]
+fn a_damaged_backup_takes_no_good_ones_place_and_does_not_go_for_its_damage() {
+    let damaged = RetentionCandidate { damaged: true, ..good(3, "2026-01-03T00:00:00Z") };
+    let backups = [good(1, "2026-01-01T00:00:00Z"), good(2, "2026-01-02T00:00:00Z"), damaged];
+    let rules = Retention { last: 1, ..Retention::everything(UTC) };
+    assert_eq!(kept(&backups, &rules, "2026-03-05T00:00:00Z"), [2, 3], "the newest good one, and it for as long");
+    let verdicts = decide(&backups, &rules, instant("2026-03-05T00:00:00Z"));
+    assert_eq!(verdicts[2].reasons, [RetentionReason::Last, RetentionReason::Damaged]);
+    let newer = [&backups[..], &[good(4, "2026-01-04T00:00:00Z")]].concat();
+    assert_eq!(kept(&newer, &rules, "2026-03-05T00:00:00Z"), [4], "it goes when a whole one would have gone");
+    let mut only = RetentionCandidate { keep_until: Some(instant("2026-02-01T00:00:00Z")), ..damaged };
+    let both = [backups[0], only];
+    assert_eq!(kept(&both, &Retention::everything(UTC), "2026-03-05T00:00:00Z"), [1], "it is not the last good one");
+    let rules = Retention { within: Some(DAY), ..Retention::everything(UTC) };
+    assert_eq!(kept(&both, &rules, "2026-03-05T00:00:00Z"), [1, 3], "and it would be if it were whole");
+    only.damaged = false;
+    assert_eq!(kept(&[only], &rules, "2026-03-05T00:00:00Z"), [3]);
+}
+
+#[test]
 fn the_last_good_one_stays_whatever_its_date() {
     let mut expired = good(1, "2026-01-01T00:00:00Z");
     expired.keep_until = Some(instant("2026-01-02T00:00:00Z"));
@@ -129,7 +149,7 @@ fn slowly(backups: &[RetentionCandidate], rules: &Retention, now: DateTime<Utc>)
         }
         let age = (now - backup.at).to_std().unwrap_or_default();
         let is_future = backup.at > now;
-        if !backup.is_good() {
+        if backup.state != BackupState::Succeeded {
             return is_future || age < rules.unusable_for;
         }
         if let Some(until) = backup.keep_until {
@@ -165,11 +185,15 @@ fn slowly(backups: &[RetentionCandidate], rules: &Retention, now: DateTime<Utc>)
             || rules.within.is_some_and(|within| is_future || age < within)
     };
     let mut kept: Vec<bool> = backups.iter().map(stays).collect();
-    let good: Vec<usize> = (0..backups.len()).filter(|index| backups[*index].is_good()).collect();
-    if !good.iter().any(|index| kept[*index])
-        && let Some(last) = good.into_iter().max_by_key(|index| (backups[*index].at, backups[*index].id))
-    {
-        kept[last] = true;
+    let before = kept.clone();
+    let finished = |backup: &RetentionCandidate| backup.state == BackupState::Succeeded;
+    for wanted in [RetentionCandidate::is_good, finished] {
+        let such: Vec<usize> = (0..backups.len()).filter(|index| wanted(&backups[*index])).collect();
+        if !such.iter().any(|index| before[*index])
+            && let Some(last) = such.into_iter().max_by_key(|index| (backups[*index].at, backups[*index].id))
+        {
+            kept[last] = true;
+        }
     }
     kept
 }
@@ -181,19 +205,22 @@ fn candidates() -> impl Strategy<Value = Vec<RetentionCandidate>> {
         1 => Just(BackupState::Running),
         1 => Just(BackupState::Lost),
     ];
-    let one = (0_i64..3 * 365 * 24 * 4, states, any::<bool>(), prop::option::weighted(0.2, 0_i64..1200));
+    let dated = prop::option::weighted(0.2, 0_i64..1200);
+    let one = (0_i64..3 * 365 * 24 * 4, states, any::<bool>(), dated, prop::bool::weighted(0.1));
     prop::collection::vec(one, 0..60).prop_map(|rows| {
         let begin = instant("2024-01-01T00:07:00Z");
-        let row = |(number, (quarter, state, manual, days)): (u128, (i64, BackupState, bool, Option<i64>))| {
-            let at = begin + TimeDelta::minutes(15 * quarter);
-            RetentionCandidate {
-                id: BackupId(Uuid::from_u128(number)),
-                at,
-                state,
-                trigger: if manual { Trigger::Manual } else { Trigger::Scheduled },
-                keep_until: days.map(|days| at + TimeDelta::days(days)),
-            }
-        };
+        let row =
+            |(number, (quarter, state, manual, days, damaged)): (u128, (i64, BackupState, bool, Option<i64>, bool))| {
+                let at = begin + TimeDelta::minutes(15 * quarter);
+                RetentionCandidate {
+                    id: BackupId(Uuid::from_u128(number)),
+                    at,
+                    state,
+                    trigger: if manual { Trigger::Manual } else { Trigger::Scheduled },
+                    keep_until: days.map(|days| at + TimeDelta::days(days)),
+                    damaged,
+                }
+            };
         (1..).zip(rows).map(row).collect()
     })
 }

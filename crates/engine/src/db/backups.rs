@@ -199,8 +199,9 @@ impl Tx {
     }
 
     /// The backup leaves the catalogue with everything that hangs on it.
-    pub(super) async fn delete_backup(&mut self, id: BackupId) -> Sql<()> {
+    pub(super) async fn delete_backup(&mut self, id: BackupId, now: DateTime<Utc>) -> Sql<()> {
         if let Some(backup) = self.backup(id).await? {
+            self.bytes_are_unused(&backup, now).await?;
             for part in &backup.parts {
                 self.forget_labels(ObjectRef::new(ObjectKind::Part, part.id.0)).await?;
             }

@@ -25,7 +25,7 @@ impl Database {
             }
             tx.settle(run.job, state, failure.as_ref().map(|failure| failure.sentence.as_str()), now).await?;
             if *delete_backup && let Some(backup) = backup {
-                tx.delete_backup(BackupId(backup)).await?;
+                tx.delete_backup(BackupId(backup), now).await?;
             }
             Fenced::Held(())
         })

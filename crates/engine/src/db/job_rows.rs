@@ -201,7 +201,7 @@ impl Tx {
     }
 
     /// A resource that is named twice is needed once, alone where one of them says so.
-    async fn insert_scope(&mut self, job: JobId, scope: &JobScope) -> Sql<()> {
+    pub(super) async fn insert_scope(&mut self, job: JobId, scope: &JobScope) -> Sql<()> {
         let JobScope { resource, id, exclusive } = scope;
         sqlx::query(
             "INSERT INTO job_scopes (job_id, resource, resource_id, exclusive, running) VALUES ($1, $2, $3, $4, FALSE)

@@ -7,6 +7,7 @@
 
 mod backup_rows;
 mod backups;
+mod care;
 mod connect;
 mod endings;
 mod failure;
@@ -14,6 +15,7 @@ mod installation;
 mod job_rows;
 mod jobs;
 mod locks;
+mod merges;
 mod names;
 mod plans;
 mod records;
@@ -32,7 +34,12 @@ use std::{path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-pub use self::{names::ATTRIBUTE_LIMIT, records::*, tokens::ANCESTOR_LIMIT};
+pub use self::{
+    care::{PruningRow, VerificationRow},
+    names::ATTRIBUTE_LIMIT,
+    records::*,
+    tokens::ANCESTOR_LIMIT,
+};
 use crate::domain::{Proposal, SecretText};
 
 /// What most files here need.

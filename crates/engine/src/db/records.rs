@@ -199,6 +199,8 @@ pub enum Resource {
     Vault,
     Source,
     Part,
+    /// Of a vault, by its id: prune, verification and healing take turns, while captures and restores go on.
+    Maintenance,
 }
 
 /// A job to be enqueued. `job.state` is `Queued`, or `Skipped` with its `failure` and `finished_at` for a run that is not

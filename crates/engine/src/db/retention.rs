@@ -46,17 +46,19 @@ struct CandidateRow {
     state: String,
     triggered_by: String,
     keep_until: Option<DateTime<Utc>>,
+    damaged: bool,
 }
 
 impl CandidateRow {
     fn into_candidate(self) -> Sql<RetentionCandidate> {
-        let Self { id, made_at, state, triggered_by, keep_until } = self;
+        let Self { id, made_at, state, triggered_by, keep_until, damaged } = self;
         Ok(RetentionCandidate {
             id: BackupId(id),
             at: made_at,
             state: from_word(state)?,
             trigger: from_word(triggered_by)?,
             keep_until,
+            damaged,
         })
     }
 }
@@ -93,8 +95,9 @@ impl Tx {
 
     async fn retention_candidates(&mut self, repository: RepositoryId) -> Sql<Vec<CandidateRow>> {
         Ok(sqlx::query_as(
-            "SELECT id, COALESCE(point, created_at) AS made_at, state, triggered_by, keep_until FROM backups
-             WHERE repository_id = $1 ORDER BY made_at, id",
+            "SELECT b.id, COALESCE(b.point, b.created_at) AS made_at, b.state, b.triggered_by, b.keep_until,
+                 EXISTS (SELECT 1 FROM parts p JOIN part_damage d ON d.part_id = p.id WHERE p.backup_id = b.id) AS damaged
+             FROM backups b WHERE b.repository_id = $1 ORDER BY made_at, id",
         )
         .bind(repository.0)
         .fetch_all(&mut *self.0)

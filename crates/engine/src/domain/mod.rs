@@ -5,6 +5,7 @@ pub mod backup;
 pub mod error;
 pub mod ids;
 pub mod job;
+pub mod merge;
 pub mod naming;
 pub mod plan;
 pub mod repository;
@@ -14,10 +15,11 @@ pub mod schedule;
 pub mod source;
 pub mod state;
 pub mod store;
+pub mod verification;
 
 pub use trivault_sources::{CaptureManifest, Conflict, Finding, Inventory, Progress, Selection, SourceConfig, Warning};
 
 pub use self::{
-    access::*, backup::*, error::*, ids::*, job::*, naming::*, plan::*, repository::*, restore::*, retention::*,
-    schedule::*, source::*, state::*, store::*,
+    access::*, backup::*, error::*, ids::*, job::*, merge::*, naming::*, plan::*, repository::*, restore::*,
+    retention::*, schedule::*, source::*, state::*, store::*, verification::*,
 };

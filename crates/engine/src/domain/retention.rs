@@ -79,12 +79,14 @@ pub struct RetentionCandidate {
     pub trigger: Trigger,
     /// Its own date; rules have no say about a backup that has one.
     pub keep_until: Option<DateTime<Utc>>,
+    /// Verification found it damaged: it takes no good one's place, and does not go for it.
+    pub damaged: bool,
 }
 
 impl RetentionCandidate {
     /// Restorable, as far as is known.
     pub fn is_good(&self) -> bool {
-        self.state == BackupState::Succeeded
+        self.state == BackupState::Succeeded && !self.damaged
     }
 }
 
@@ -117,6 +119,8 @@ pub enum RetentionReason {
     Manual,
     /// Kept: failed, cancelled or lost, and young enough to be shown.
     RecentlyUnusable,
+    /// Kept, and counted for nothing: it is damaged, and would be kept if it were not.
+    Damaged,
     /// Kept: all other good backups would be gone.
     LastGood,
     /// Goes: its own date has passed.
@@ -143,6 +147,7 @@ impl RetentionReason {
             Self::Within => "kept: young enough",
             Self::Manual => "kept: one of the newest that were asked for by hand",
             Self::RecentlyUnusable => "kept: unusable, shown for a while",
+            Self::Damaged => "kept: damaged, takes no good one's place",
             Self::LastGood => "kept: it is the last good one",
             Self::OwnDatePassed => "goes: its own date has passed",
             Self::NotWanted => "goes: no rule wants it",

@@ -49,7 +49,7 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
     Ok(Ending::BackupForgotten)
 }
 
-fn forget_part(context: &RunContext, backup: &Backup, part: &Part) -> JobResult<()> {
+pub(super) fn forget_part(context: &RunContext, backup: &Backup, part: &Part) -> JobResult<()> {
     if part.vault.is_none() {
         return Ok(());
     }

@@ -6,6 +6,7 @@
 pub(crate) mod backup;
 mod drivers;
 pub(crate) mod forget;
+pub(crate) mod merge;
 mod part_capture;
 pub(crate) mod restore;
 mod restore_journal;
@@ -45,12 +46,8 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
         JobKind::Backup => backup::run(context),
         JobKind::Restore => restore::run(context),
         JobKind::Forget => forget::run(context),
-        kind @ (JobKind::Merge
-        | JobKind::Prune
-        | JobKind::Verify
-        | JobKind::Import
-        | JobKind::Export
-        | JobKind::Drill) => {
+        JobKind::Merge => merge::run(context),
+        kind @ (JobKind::Prune | JobKind::Verify | JobKind::Import | JobKind::Export | JobKind::Drill) => {
             let sentence = format!("This version of Trivault cannot run jobs of the kind {kind:?}.");
             Err(Error::new(ErrorCode::Unsupported, sentence).into())
         }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use crate::{
     db::JobScope,
     domain::*,
-    kinds::{backup, forget, restore},
+    kinds::{backup, forget, merge, restore},
 };
 
 const TABLE: &str = include_str!("../../docs/locks.md");
@@ -46,6 +46,11 @@ fn scopes(operation: &str, job: u128) -> Vec<JobScope> {
         "restore in place of that source" => restore::scopes(&older, &[SOURCE]),
         "restore beside of an older part" => restore::scopes(&older, &[]),
         "forget of that older part" => forget::scopes(&older),
+        "merge of that older part's repository" => {
+            let mut scopes = merge::scopes(repository(10), Some(VAULT));
+            scopes.extend(merge::scopes_of_folded(&older));
+            scopes
+        }
         unknown => panic!("the table speaks of {unknown:?}"),
     }
 }
@@ -69,7 +74,7 @@ fn the_documented_pairs_are_those_that_the_scopes_allow() {
             pairs += 1;
         }
     }
-    assert_eq!(pairs, 25);
+    assert_eq!(pairs, 36);
 }
 
 #[test]

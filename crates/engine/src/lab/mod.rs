@@ -7,6 +7,7 @@ mod downloads;
 mod failures;
 mod gate;
 mod locks;
+mod merges;
 mod passcodes;
 mod plans;
 mod retention;

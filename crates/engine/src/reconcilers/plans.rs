@@ -8,7 +8,7 @@ use crate::{
     db::{AuditEntry, DueTask, Enqueue, Labels, NewJob, Occurrence},
     domain::*,
     schedule,
-    service::{Inner, Start, scheduler, start},
+    service::{Inner, Start, scheduler, start, start_merge},
 };
 
 /// Tasks that one pass starts.
@@ -28,11 +28,11 @@ async fn start_one(inner: &Arc<Inner>, due: DueTask) -> Result<()> {
     let DueTask { repository, plan: _, task, due } = due;
     let next_run = schedule::following(&task.schedule, due, inner.clock.now());
     let occurrence = Occurrence { repository, task: task.name.clone(), due, next_run };
-    match task.kind {
-        JobKind::Backup if still_running(inner, repository, &task.name).await? => {
-            let sentence = "The run before is still queued or running.";
-            skip(inner, occurrence, &task, "still_running", sentence).await
-        }
+    if still_running(inner, repository, &task).await? {
+        let sentence = "The run before is still queued or running.";
+        return skip(inner, occurrence, &task, "still_running", sentence).await;
+    }
+    let outcome = match task.kind {
         JobKind::Backup => {
             let request = StartBackup {
                 repository,
@@ -47,35 +47,47 @@ async fn start_one(inner: &Arc<Inner>, due: DueTask) -> Result<()> {
                 job_attributes: Vec::new(),
             };
             let circumstances = Start { occurrence: Some(occurrence.clone()), safety: false };
-            match start(inner, &scheduler(), request, circumstances).await {
-                Ok(Some(started)) => {
-                    tracing::info!(job.id = %started.job.id, task = task.name, "started a due task");
-                    Ok(())
-                }
-                Ok(None) => Ok(()),
-                Err(error) if matches!(error.code, ErrorCode::DatabaseUnavailable | ErrorCode::Internal) => Err(error),
-                // A backup that cannot even begin must be seen, and must not come again each second.
-                Err(error) => {
-                    tracing::error!(repository.id = %repository, task = task.name, %error, "a due backup cannot start");
-                    skip(inner, occurrence, &task, "cannot_start", &error.sentence).await
-                }
-            }
+            let started = start(inner, &scheduler(), request, circumstances).await;
+            started.map(|started| started.map(|started| started.job))
+        }
+        JobKind::Merge => {
+            let request = StartMerge {
+                repository,
+                task: Some(task.name.clone()),
+                range: task.merge_window.map_or(MergeRange::EVERYTHING, MergeRange::Days),
+                zone: task.schedule.zone,
+                job_attributes: Vec::new(),
+            };
+            start_merge(inner, &scheduler(), request, Some(occurrence.clone())).await
         }
         kind => {
             let sentence = format!("This version of Trivault does not run tasks of the kind {kind:?} yet.");
-            skip(inner, occurrence, &task, "unsupported", &sentence).await
+            return skip(inner, occurrence, &task, "unsupported", &sentence).await;
+        }
+    };
+    match outcome {
+        Ok(Some(job)) => {
+            tracing::info!(job.id = %job.id, task = task.name, "started a due task");
+            Ok(())
+        }
+        Ok(None) => Ok(()),
+        Err(error) if matches!(error.code, ErrorCode::DatabaseUnavailable | ErrorCode::Internal) => Err(error),
+        // What cannot even begin must be seen, and must not come again each second.
+        Err(error) => {
+            tracing::error!(repository.id = %repository, task = task.name, %error, "a due task cannot start");
+            skip(inner, occurrence, &task, "cannot_start", &error.sentence).await
         }
     }
 }
 
-async fn still_running(inner: &Inner, repository: RepositoryId, task: &str) -> Result<bool> {
+async fn still_running(inner: &Inner, repository: RepositoryId, task: &PlanTask) -> Result<bool> {
     let filter = JobFilter {
         repository: Some(repository),
-        kinds: vec![JobKind::Backup],
+        kinds: vec![task.kind],
         states: vec![JobState::Queued, JobState::Running],
         ..JobFilter::default()
     };
-    Ok(inner.db.jobs(&filter).await?.iter().any(|job| job.task.as_deref() == Some(task)))
+    Ok(inner.db.jobs(&filter).await?.iter().any(|job| job.task.as_ref() == Some(&task.name)))
 }
 
 /// Records that a run did not take place, and why.

@@ -9,6 +9,7 @@ mod downloads;
 mod enqueue;
 mod exports;
 mod jobs;
+mod merges;
 mod naming;
 mod plans;
 mod repositories;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 pub use downloads::Download;
 
 pub(crate) use self::{
+    merges::start as start_merge,
     retention::pass as retention_pass,
     start_backup::{Start, scheduler, start},
 };

@@ -141,7 +141,7 @@ pub(crate) async fn start(
 }
 
 /// The repository, if it takes backups and the caller may make them, with its store.
-async fn ready_repository(inner: &Inner, caller: &Caller, id: RepositoryId) -> Result<(Repository, Store)> {
+pub(super) async fn ready_repository(inner: &Inner, caller: &Caller, id: RepositoryId) -> Result<(Repository, Store)> {
     let repository = inner
         .db
         .repository(id)
