@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between writing the own lock and looking again.
+/// Between writing the own lock and looking again, on stores that may list late.
 const SETTLE: Duration = Duration::from_millis(200);
 /// A lock not refreshed for this long is stale; restic's figure.
 const STALE: TimeDelta = TimeDelta::minutes(30);
@@ -148,7 +148,9 @@ fn jittered(pause: Duration) -> Result<Duration> {
 fn try_take(core: &Core, held: &HeldLocks, mode: LockMode) -> Result<Id> {
     check_conflict(core, mode, None)?;
     let id = write(core, held, mode)?;
-    std::thread::sleep(SETTLE);
+    if !core.backend.lists_at_once() {
+        std::thread::sleep(SETTLE);
+    }
     check_conflict(core, mode, Some(&id)).inspect_err(|_| {
         if let Err(error) = remove(core, held, &id) {
             tracing::warn!(vault.id = %core.id, error = %error, "a lock file could not be removed");

@@ -136,6 +136,10 @@ impl Backend for LocalBackend {
         self.location.clone()
     }
 
+    fn lists_at_once(&self) -> bool {
+        true
+    }
+
     fn list(&self, kind: FileKind) -> Result<Vec<Entry>> {
         if !self.root.is_dir() {
             return Err(folder_missing(&self.location));

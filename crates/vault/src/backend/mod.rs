@@ -140,6 +140,11 @@ pub trait Backend: Send + Sync + Debug {
     /// each writer.
     fn sweep(&self) -> Result<()>;
 
+    /// Whether everybody lists a file as soon as it is written, and so of two that write and then list at least one sees the other.
+    fn lists_at_once(&self) -> bool {
+        false
+    }
+
     /// Asks the machine to forget its cached copy of a file, so that the next read comes from the store. Advice only.
     fn discard_cache(&self, kind: FileKind, name: &str);
 }
