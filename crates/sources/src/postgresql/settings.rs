@@ -194,11 +194,24 @@ impl Settings {
 }
 
 fn parsed(location: &str) -> Result<Url> {
-    Url::parse(location).map_err(|error| {
+    Url::parse(&with_host(location)).map_err(|error| {
         invalid(format!("`{}` is not a PostgreSQL URL: {error}.", without_password(location)))
             .hint("Write postgresql://USER@HOST:PORT/DATABASE.")
             .because(error)
     })
+}
+
+/// libpq takes `postgresql://user@/database?host=/folder`; a URL with a user must have a host.
+fn with_host(location: &str) -> String {
+    let scheme = location.find("://").map_or(0, |end| end + 3);
+    let authority = location.split_at(scheme).1.split(['/', '?']).next().unwrap_or_default();
+    let host = authority.rfind('@').map_or(0, |at| at + 1);
+    let without = authority.split_at(host).1;
+    if host > 0 && (without.is_empty() || without.starts_with(':')) {
+        let (before, after) = location.split_at(scheme + host);
+        return format!("{before}localhost{after}");
+    }
+    location.to_owned()
 }
 
 fn set_parameters(url: &mut Url, parameters: Vec<(String, String)>) {
@@ -257,5 +270,36 @@ fn without_password(location: &str) -> String {
     match rest.split_once('@') {
         Some((user, rest)) => format!("{scheme}://{}@{rest}", user.split(':').next().unwrap_or_default()),
         None => location.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_may_be_left_out_as_in_other_clients() {
+        let folder = Host::Socket("/run/pg".into());
+        for (location, host, port, database) in [
+            ("postgresql://app@/shop?host=/run/pg&port=5499", folder.clone(), 5499, "shop"),
+            ("postgresql://app@?host=/run/pg", folder.clone(), 5432, "app"),
+            ("postgresql://app@%2Frun%2Fpg:5499/shop", folder, 5499, "shop"),
+            ("postgresql://app@:5433/shop", Host::Name("localhost".to_owned()), 5433, "shop"),
+            ("postgresql://a%40b@db.example/shop?sslmode=require", Host::Name("db.example".to_owned()), 5432, "shop"),
+        ] {
+            let config = SourceConfig {
+                kind: "postgresql".to_owned(),
+                location: location.to_owned(),
+                options: serde_json::Map::new(),
+                never_capture: Vec::new(),
+                secret: None,
+            };
+            let settings = Settings::new(&config).unwrap();
+            assert_eq!(
+                (settings.host, settings.port, settings.database.as_str()),
+                (host, port, database),
+                "{location}"
+            );
+        }
     }
 }
