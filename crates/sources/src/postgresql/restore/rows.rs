@@ -29,8 +29,25 @@ use super::{
 const FREEZE_BYTES: u64 = 1024 * 1024;
 
 enum Task {
-    Rows { table: usize, range: usize, segments: Vec<Segment>, alone: bool },
+    /// A table's streams, one after the other. `whole`: all that the table gets comes with this task.
+    Rows {
+        table: usize,
+        streams: Vec<Stream>,
+        whole: bool,
+    },
     LargeObjects,
+}
+
+/// What is wanted of one stream of a table.
+struct Stream {
+    range: usize,
+    segments: Vec<Segment>,
+}
+
+impl Stream {
+    fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.length).sum()
+    }
 }
 
 /// What is loaded, and how far it is.
@@ -106,7 +123,7 @@ pub(super) fn parallel(
 }
 
 fn tasks(run: &Run<'_>, captured: &Captured, choice: &Choice) -> Result<Vec<Task>> {
-    let mut tasks = Vec::new();
+    let mut tables = Vec::new();
     for index in &choice.tables {
         let Some(table) = captured.tables.get(*index) else { continue };
         let segments = match choice.rows.as_ref().and_then(|rows| rows.key_range.as_ref()) {
@@ -118,15 +135,29 @@ fn tasks(run: &Run<'_>, captured: &Captured, choice: &Choice) -> Result<Vec<Task
             }
             None => Segments::whole(table),
         };
-        let parts: Vec<(usize, Vec<Segment>)> = (0..table.ranges.len())
-            .map(|range| (range, segments.of(range)))
-            .filter(|(_, segments)| segments.iter().any(|segment| segment.length > 0))
+        let streams: Vec<Stream> = (0..table.ranges.len())
+            .map(|range| Stream { range, segments: segments.of(range) })
+            .filter(|stream| stream.bytes() > 0)
             .collect();
-        let alone = parts.len() == 1;
-        tasks.extend(parts.into_iter().map(|(range, segments)| {
-            let length: u64 = segments.iter().map(|segment| segment.length).sum();
-            (length, Task::Rows { table: *index, range, segments, alone })
-        }));
+        tables.push((*index, streams));
+    }
+    let all: u64 = tables.iter().flat_map(|(_, streams)| streams).map(Stream::bytes).sum();
+    let mut tasks = Vec::new();
+    for (table, streams) in tables {
+        let length: u64 = streams.iter().map(Stream::bytes).sum();
+        // One session fills a table best: its rows are frozen, lie in their order, and nobody waits for its next page. Only a
+        // table that would keep the others waiting is shared among them.
+        if streams.len() < 2 || length <= all / run.settings.workers.max(1) as u64 {
+            if length > 0 {
+                tasks.push((length, Task::Rows { table, streams, whole: true }));
+            }
+            continue;
+        }
+        tasks.extend(
+            streams
+                .into_iter()
+                .map(|stream| (stream.bytes(), Task::Rows { table, streams: vec![stream], whole: false })),
+        );
     }
     if let Some(large) = captured.large_objects.as_ref().filter(|_| choice.large_objects) {
         tasks.push((large.length, Task::LargeObjects));
@@ -143,36 +174,32 @@ impl Load<'_, '_> {
             match task {
                 None => return Ok(()),
                 Some(Task::LargeObjects) => large_objects::load(self.run, self.captured, session)?,
-                Some(Task::Rows { table: index, range, segments, alone }) => {
+                Some(Task::Rows { table: index, streams, whole }) => {
                     let (Some(table), Some(loaded)) = (self.captured.tables.get(index), self.loaded.get(index)) else {
                         continue;
                     };
-                    let rows = self.rows(session, table, range, segments, alone)?;
+                    let rows = self.rows(session, table, streams, whole)?;
                     loaded.fetch_add(rows, Ordering::Relaxed);
                 }
             }
         }
     }
 
-    fn rows(
-        &self,
-        session: &mut Session,
-        table: &Table,
-        range: usize,
-        segments: Vec<Segment>,
-        alone: bool,
-    ) -> Result<u64> {
-        let length: u64 = segments.iter().map(|segment| segment.length).sum();
-        let freeze = alone && length >= FREEZE_BYTES && (self.fresh)(table);
-        let filter = self.choice.rows.as_ref().and_then(|rows| rows.lines(table));
-        let mut rows = Rows::open(self.run.part, table, range, segments, filter)?;
+    fn rows(&self, session: &mut Session, table: &Table, streams: Vec<Stream>, whole: bool) -> Result<u64> {
+        let length: u64 = streams.iter().map(Stream::bytes).sum();
+        let freeze = whole && length >= FREEZE_BYTES && (self.fresh)(table);
+        let condition = self.choice.rows.as_ref().map(|rows| rows.condition(table)).unwrap_or_default();
+        let statement = copy_statement(&name(table), table, &self.captured.database.encoding, freeze, &condition);
         session.execute("BEGIN")?;
         if freeze {
             session.execute(&format!("TRUNCATE ONLY {}", name(table)))?;
         }
-        let condition = self.choice.rows.as_ref().map(|rows| rows.condition(table)).unwrap_or_default();
-        let statement = copy_statement(&name(table), table, &self.captured.database.encoding, freeze, &condition);
-        let loaded = copy(self.run, session, &statement, &mut rows).map_err(|error| in_table(table, error))?;
+        let mut loaded = 0;
+        for Stream { range, segments } in streams {
+            let filter = self.choice.rows.as_ref().and_then(|rows| rows.lines(table));
+            let mut rows = Rows::open(self.run.part, table, range, segments, filter)?;
+            loaded += copy(self.run, session, &statement, &mut rows).map_err(|error| in_table(table, error))?;
+        }
         session.execute("COMMIT")?;
         Ok(loaded)
     }

@@ -21,6 +21,9 @@ pub(super) const NAME_BYTES: usize = 63;
 const QUIET_LIMIT: Duration = Duration::from_secs(15);
 /// How often we look whether they have.
 const QUIET_POLL: Duration = Duration::from_millis(100);
+/// How long, and how often, we look before we ask the server, which itself looks ten times a second.
+const GOING_LIMIT: Duration = Duration::from_millis(500);
+const GOING_POLL: Duration = Duration::from_millis(5);
 /// `object_in_use`
 const IN_USE: &str = "55006";
 
@@ -134,6 +137,9 @@ fn retried(server: &mut Session, name: &str, statement: &str) -> Result<()> {
              AND pid <> pg_catalog.pg_backend_pid()",
             literal(name)
         ));
+        while began.elapsed() < GOING_LIMIT && !is_quiet(server, name) {
+            std::thread::sleep(GOING_POLL);
+        }
         match server.execute(statement) {
             Err(error) if sql_state(&error).as_deref() == Some(IN_USE) => {
                 if began.elapsed() > QUIET_LIMIT {
@@ -144,6 +150,14 @@ fn retried(server: &mut Session, name: &str, statement: &str) -> Result<()> {
             done => return done,
         }
     }
+}
+
+fn is_quiet(server: &mut Session, name: &str) -> bool {
+    let sessions = server.text(&format!(
+        "SELECT count(*)::text FROM pg_catalog.pg_stat_activity WHERE datname = {} AND pid <> pg_catalog.pg_backend_pid()",
+        literal(name)
+    ));
+    sessions.is_ok_and(|count| count.as_deref() == Some("0"))
 }
 
 /// Says who does not leave.
