@@ -208,9 +208,13 @@ impl<'t, 's> RangeWriter<'t, 's> {
             let begin = self.block.len() + (key.first.as_ptr() as usize).saturating_sub(row.as_ptr() as usize);
             self.last_key = (begin, begin + key.first.len());
         }
-        self.block.extend_from_slice(row);
         self.block_row_count += 1;
         self.rows += 1;
+        if self.block.is_empty() && row.len() > LARGEST_BLOCK_BYTES {
+            // A block of its own, which may be hundreds of megabytes: no second copy of it.
+            return self.write_block(row);
+        }
+        self.block.extend_from_slice(row);
         Ok(())
     }
 
@@ -218,6 +222,15 @@ impl<'t, 's> RangeWriter<'t, 's> {
         if self.block_row_count == 0 {
             return Ok(());
         }
+        let mut block = std::mem::take(&mut self.block);
+        let written = self.write_block(&block);
+        block.clear();
+        self.block = block;
+        written
+    }
+
+    /// `bytes`: the rows since the last block.
+    fn write_block(&mut self, bytes: &[u8]) -> Result<()> {
         let out = match &mut self.out {
             Some(out) => out,
             None => {
@@ -225,15 +238,15 @@ impl<'t, 's> RangeWriter<'t, 's> {
                 self.out.insert(self.sink.stream(&[DATA, self.directory, self.stream], options)?)
             }
         };
-        out.write(&self.block)?;
+        out.write(bytes)?;
         out.cut()?;
-        self.sums.update(&self.block);
+        self.sums.update(bytes);
         if self.shape.order == Order::Key {
-            let last = self.block.get(self.last_key.0..self.last_key.1).unwrap_or_default();
+            let last = bytes.get(self.last_key.0..self.last_key.1).unwrap_or_default();
             unescape(last, &mut self.span.last);
         }
         let (first, last) = self.span.ends(self.shape);
-        let length = self.block.len() as u64;
+        let length = bytes.len() as u64;
         self.blocks.add(&BlockFacts {
             length,
             rows: self.block_row_count,
@@ -243,9 +256,6 @@ impl<'t, 's> RangeWriter<'t, 's> {
             border: (self.block_border, self.shape.block_rows),
         })?;
         self.news = (self.news.0 + length, self.news.1 + self.block_row_count);
-        self.block.clear();
-        // A single huge row must not hold its memory for the rest of the table.
-        self.block.shrink_to(2 * LARGEST_BLOCK_BYTES);
         self.keys.clear();
         self.block_row_count = 0;
         Ok(())
