@@ -32,4 +32,4 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use domain::*;
 pub use options::{DatabaseLocation, EngineOptions, Observer, RetryPolicy, ServerKeyLocation};
 pub use secrets::{SERVER_KEY_BYTES, ServerKey};
-pub use service::{Download, Engine};
+pub use service::{Download, Engine, StartMaintenance};

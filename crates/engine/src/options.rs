@@ -59,6 +59,13 @@ impl RetryPolicy {
         let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1).min(16));
         self.first_wait.saturating_mul(doubled).min(self.longest_wait)
     }
+
+    /// As [`RetryPolicy::wait_after`], shortened by up to a half: what failed together does not come back together. `chance` is
+    /// any number.
+    pub fn spread_wait_after(&self, attempt: u32, chance: u8) -> Duration {
+        let wait = self.wait_after(attempt);
+        wait - wait / 512 * u32::from(chance)
+    }
 }
 
 /// Hears the name of a point and the job's attempt, on the job's own thread.
@@ -143,5 +150,13 @@ mod tests {
         let policy = RetryPolicy::default();
         let waits: Vec<u64> = [1, 2, 3, 7, 8, u32::MAX].map(|attempt| policy.wait_after(attempt).as_secs()).to_vec();
         assert_eq!(waits, [5, 10, 20, 320, 600, 600]);
+    }
+
+    #[test]
+    fn waits_are_spread_over_their_second_half() {
+        let policy = RetryPolicy::default();
+        let waits: Vec<Duration> = (0..=255).map(|chance| policy.spread_wait_after(2, chance)).collect();
+        assert!(waits.iter().all(|wait| (5.0..=10.0).contains(&wait.as_secs_f64())));
+        assert!(waits.is_sorted_by(|one, next| one > next), "each chance has a wait of its own");
     }
 }

@@ -1,4 +1,7 @@
-//! The workers of a node: each claims a job, runs it, and claims the next.
+//! The workers of a node. One dispatcher claims as many jobs as there are free workers, in one transaction, and each runs on its own.
+//!
+//! It is woken when something was enqueued or ended: at once by this process, by a notification from other nodes, and by its own poll
+//! where neither was heard.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,11 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::{Notify, Semaphore, futures::Notified},
+    task::{JoinHandle, JoinSet},
+};
 
 use crate::{
-    db::{ClaimLimits, Run},
-    domain::{JobId, SecretText, VaultId},
+    db::{ClaimLimits, Hints, Run},
+    domain::{Hold, JobId, SecretText, VaultId},
     run::{RunContext, run_claimed},
     service::Inner,
 };
@@ -23,15 +29,38 @@ const FINISHING_SHARE: u32 = 2;
 /// How often a stop looks whether all is done.
 const STOP_STEP: Duration = Duration::from_millis(20);
 
+/// Least time between two words to the other nodes: what happens meanwhile is one word.
+const HINT_SPACING: Duration = Duration::from_millis(20);
+
+/// Told when something was enqueued or ended.
+#[derive(Default)]
+pub(crate) struct Wake {
+    here: Notify,
+    elsewhere: Notify,
+}
+
+impl Wake {
+    /// Wakes this process's dispatcher, and in a moment those of the other nodes.
+    pub(crate) fn notify_waiters(&self) {
+        self.here.notify_waiters();
+        self.elsewhere.notify_one();
+    }
+
+    fn notified(&self) -> Notified<'_> {
+        self.here.notified()
+    }
+}
+
 /// What runs in this process.
 #[derive(Default)]
 pub(crate) struct Work {
-    /// Told when something was enqueued or ended.
-    pub(crate) wake: Notify,
+    pub(crate) wake: Wake,
     stopping: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     running: Mutex<HashMap<Run, Arc<RunContext>>>,
     passcodes: Mutex<HashMap<JobId, SecretText>>,
+    /// What held jobs back when somebody last looked.
+    hold: Mutex<Option<Hold>>,
 }
 
 impl Work {
@@ -80,6 +109,14 @@ impl Work {
         }
     }
 
+    /// Notes what holds jobs back; answers whether it is something else than before.
+    pub(crate) fn sees_hold(&self, hold: &Option<Hold>) -> bool {
+        let mut seen = lock(&self.hold);
+        let is_new = *seen != *hold;
+        seen.clone_from(hold);
+        is_new
+    }
+
     /// Vaults that jobs of this process work in.
     pub(crate) fn vaults_in_use(&self) -> HashSet<VaultId> {
         let running = lock(&self.running);
@@ -119,29 +156,91 @@ impl Work {
 /// Starts the node's workers.
 pub(crate) fn start(inner: &Arc<Inner>) {
     inner.work.stopping.store(false, Ordering::SeqCst);
-    for _ in 0..inner.options.workers {
-        inner.work.add_task(tokio::spawn(work(Arc::clone(inner))));
+    inner.work.add_task(tokio::spawn(dispatch(Arc::clone(inner))));
+    inner.work.add_task(tokio::spawn(tell_other_nodes(Arc::clone(inner))));
+    inner.work.add_task(tokio::spawn(hear_other_nodes(Arc::clone(inner))));
+}
+
+/// What this node's claims respect.
+pub(crate) fn limits(inner: &Inner) -> ClaimLimits {
+    let workers = u32::try_from(inner.options.workers).unwrap_or(u32::MAX);
+    let (per_store, per_source) = (inner.options.jobs_per_store, inner.options.jobs_per_source);
+    ClaimLimits { per_node: Some(workers), per_store, per_source }
+}
+
+async fn dispatch(inner: Arc<Inner>) {
+    let limits = limits(&inner);
+    let workers = Arc::new(Semaphore::new(inner.options.workers));
+    // They end with this task.
+    let mut runs = JoinSet::new();
+    while !inner.work.is_stopping() {
+        let Ok(first) = Arc::clone(&workers).acquire_owned().await else { return };
+        let mut free = vec![first];
+        while let Ok(worker) = Arc::clone(&workers).try_acquire_owned() {
+            free.push(worker);
+        }
+        // Made before the look, so that a wake-up in between is not missed.
+        let woken = inner.work.wake.notified();
+        if inner.work.is_stopping() {
+            return;
+        }
+        let now = inner.clock.now();
+        match inner.db.claim_some(inner.node, now, now + inner.options.lease, &limits, free.len()).await {
+            Ok(claimed) if !claimed.is_empty() => {
+                for (claimed, worker) in claimed.into_iter().zip(free) {
+                    let inner = Arc::clone(&inner);
+                    runs.spawn(async move {
+                        run_claimed(inner, claimed).await;
+                        drop(worker);
+                    });
+                }
+                while runs.try_join_next().is_some() {}
+                continue;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "no job could be claimed"),
+        }
+        drop(free);
+        // The clock of the poll is the machine's: a test that stops time still wants its jobs to run.
+        let _ = tokio::time::timeout(inner.options.poll, woken).await;
+    }
+    // What runs still is finished or handed back by the stop.
+    while runs.join_next().await.is_some() {}
+}
+
+async fn tell_other_nodes(inner: Arc<Inner>) {
+    while !inner.work.is_stopping() {
+        inner.work.wake.elsewhere.notified().await;
+        if let Err(error) = inner.db.hint(inner.node).await {
+            tracing::debug!(%error, "the other nodes could not be told; they look by themselves");
+        }
+        tokio::time::sleep(HINT_SPACING).await;
     }
 }
 
-async fn work(inner: Arc<Inner>) {
-    let limit = u32::try_from(inner.options.workers).unwrap_or(u32::MAX);
-    let (per_store, per_source) = (inner.options.jobs_per_store, inner.options.jobs_per_source);
-    let limits = ClaimLimits { per_node: Some(limit), per_store, per_source };
+async fn hear_other_nodes(inner: Arc<Inner>) {
+    let mut hints: Option<Hints> = None;
     while !inner.work.is_stopping() {
-        // Made before the look, so that a wake-up in between is not missed.
-        let woken = inner.work.wake.notified();
-        let now = inner.clock.now();
-        match inner.db.claim(inner.node, now, now + inner.options.lease, &limits).await {
-            Ok(Some(claimed)) => {
-                run_claimed(Arc::clone(&inner), claimed).await;
-                continue;
+        let heard = match &mut hints {
+            Some(hints) => hints.next(inner.node).await,
+            None => match inner.db.hints().await {
+                // One node alone.
+                Ok(None) => return,
+                Ok(made) => {
+                    hints = made;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+        };
+        match heard {
+            Ok(()) => inner.work.wake.here.notify_waiters(),
+            Err(error) => {
+                tracing::debug!(%error, "the other nodes cannot be heard; this one looks by itself");
+                hints = None;
+                tokio::time::sleep(inner.options.poll).await;
             }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "no job could be claimed"),
         }
-        // The clock of the poll is the machine's: a test that stops time still wants its jobs to run.
-        let _ = tokio::time::timeout(inner.options.poll, woken).await;
     }
 }
 

@@ -42,7 +42,7 @@ impl Database {
                 Pools::Postgres(PostgresPool { pool })
             }
         };
-        Ok(Self { pools: Arc::new(pools) })
+        Ok(Self { pools: Arc::new(pools), together: Arc::default() })
     }
 
     /// Brings the schema up to this binary's version.

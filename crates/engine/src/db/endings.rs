@@ -4,6 +4,7 @@ use super::{
     prelude::*,
     runs::fence,
     text::{from_word, json, printable, small, word},
+    together::{Write, Written},
 };
 
 /// Jobs that one pass of a reconciler takes back.
@@ -13,22 +14,11 @@ impl Database {
     /// # Errors
     /// `Internal` for a state in which no run ends, and for a backup that would succeed without all of its parts.
     pub async fn finish(&self, run: Run, finish: &Finish, now: DateTime<Utc>) -> Result<Fenced<()>> {
-        let Finish { state, failure, delete_backup } = finish;
-        let Some(event) = ending(*state) else {
-            return Err(Error::internal(format!("A run cannot end {state:?}.")));
-        };
-        let state = transition(JobState::Running, event)?;
-        in_write!(self, tx => {
-            let Some(backup) = tx.end_run(run, state, failure.as_ref(), now).await? else { return Ok(Fenced::Lost) };
-            if state == JobState::Succeeded && tx.unfinished_parts(run.job).await? > 0 {
-                return Err(Error::internal("A backup would succeed without all of its parts."));
-            }
-            tx.settle(run.job, state, failure.as_ref().map(|failure| failure.sentence.as_str()), now).await?;
-            if *delete_backup && let Some(backup) = backup {
-                tx.delete_backup(BackupId(backup), now).await?;
-            }
-            Fenced::Held(())
-        })
+        let finish = Box::new(finish.clone());
+        match self.write_together(Write::Finish { run, finish, now }).await? {
+            Written::Finished(fenced) => Ok(fenced),
+            Written::Enqueued(_) => Err(Error::internal("An answer belongs to another write.")),
+        }
     }
 
     pub async fn hand_back(&self, run: Run, back: &HandBack, now: DateTime<Utc>) -> Result<Fenced<()>> {
@@ -90,6 +80,33 @@ type TakenBackRow = (Uuid, String, i64, String);
 
 #[duplicate_item(Tx; [SqliteTx]; [PostgresTx])]
 impl Tx {
+    pub(super) async fn finish(&mut self, run: Run, finish: &Finish, now: DateTime<Utc>) -> Sql<Fenced<()>> {
+        let Finish { state, failure, delete_backup } = finish;
+        let Some(event) = ending(*state) else {
+            return Err(Error::internal(format!("A run cannot end {state:?}.")).into());
+        };
+        let state = transition(JobState::Running, event)?;
+        let Some(backup) = self.end_run(run, state, failure.as_ref(), now).await? else { return Ok(Fenced::Lost) };
+        if state == JobState::Succeeded && backup.is_some() && self.unfinished_parts(run.job).await? > 0 {
+            return Err(Error::internal("A backup would succeed without all of its parts.").into());
+        }
+        let sentence = failure.as_ref().map(|failure| failure.sentence.as_str());
+        match backup {
+            Some(_) => self.settle(run.job, state, sentence, now).await?,
+            None => self.free_scopes(run.job).await?,
+        }
+        if *delete_backup && let Some(backup) = backup {
+            self.delete_backup(BackupId(backup), now).await?;
+        }
+        Ok(Fenced::Held(()))
+    }
+
+    /// What the job needed is free.
+    async fn free_scopes(&mut self, job: JobId) -> Sql<()> {
+        sqlx::query("DELETE FROM job_scopes WHERE job_id = $1").bind(job.0).execute(&mut *self.0).await?;
+        Ok(())
+    }
+
     /// The job's backup, within `Some` when the run had its job.
     #[allow(clippy::option_option)]
     async fn end_run(
@@ -134,7 +151,7 @@ impl Tx {
         sentence: Option<&str>,
         now: DateTime<Utc>,
     ) -> Sql<()> {
-        sqlx::query("DELETE FROM job_scopes WHERE job_id = $1").bind(job.0).execute(&mut *self.0).await?;
+        self.free_scopes(job).await?;
         let state = word(&state)?;
         let sentence = sentence.map(printable);
         sqlx::query(

@@ -84,7 +84,7 @@ impl Tx {
         Ok(sqlx::query_scalar("SELECT id FROM installation").fetch_one(&mut *self.0).await?)
     }
 
-    async fn setting(&mut self, key: &str) -> Sql<Option<Vec<u8>>> {
+    pub(super) async fn setting(&mut self, key: &str) -> Sql<Option<Vec<u8>>> {
         Ok(sqlx::query_scalar("SELECT value FROM settings WHERE key = $1")
             .bind(key)
             .fetch_optional(&mut *self.0)
@@ -101,7 +101,7 @@ impl Tx {
         Ok(())
     }
 
-    async fn put_setting(&mut self, key: &str, value: &[u8], now: DateTime<Utc>) -> Sql<()> {
+    pub(super) async fn put_setting(&mut self, key: &str, value: &[u8], now: DateTime<Utc>) -> Sql<()> {
         sqlx::query(
             "INSERT INTO settings (key, value, updated_at) VALUES ($1, $2, $3)
              ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at",

@@ -3,6 +3,7 @@
 use trivault_sources::Progress;
 
 use super::{
+    claims::rank,
     prelude::*,
     text::{from_json, from_word, json, signed, small, unsigned, word},
 };
@@ -156,9 +157,9 @@ impl Tx {
             "INSERT INTO jobs (id, kind, state, repository_id, store_id, backup_id, task, principal, via, params,
                  priority, attempt, retries, retry_limit, not_before, held_by, cancel_requested, bytes_read,
                  bytes_total, items, items_total, bytes_stored, percent, steps, warnings, failure, created_at,
-                 started_at, updated_at, finished_at, estimated_end)
+                 started_at, updated_at, finished_at, estimated_end, rank_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                 $22, $23, $24, $25, $26, $27, $28, $29, $30)",
+                 $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)",
         )
         .bind(id.0)
         .bind(word(kind)?)
@@ -190,6 +191,7 @@ impl Tx {
         .bind(updated_at)
         .bind(finished_at)
         .bind(estimated_end)
+        .bind(rank(*created_at, *priority))
         .execute(&mut *self.0)
         .await?;
         if *state == JobState::Queued {
@@ -201,10 +203,11 @@ impl Tx {
     }
 
     /// A resource that is named twice is needed once, alone where one of them says so.
-    pub(super) async fn insert_scope(&mut self, job: JobId, scope: &JobScope) -> Sql<()> {
+    pub(super) async fn insert_scope(&mut self, job: JobId, scope: &JobScope, rank_at: DateTime<Utc>) -> Sql<()> {
         let JobScope { resource, id, exclusive } = scope;
         sqlx::query(
-            "INSERT INTO job_scopes (job_id, resource, resource_id, exclusive, running) VALUES ($1, $2, $3, $4, FALSE)
+            "INSERT INTO job_scopes (job_id, resource, resource_id, exclusive, running, rank_at)
+             SELECT $1, $2, $3, $4, FALSE, rank_at FROM jobs WHERE id = $1
              ON CONFLICT (job_id, resource, resource_id)
              DO UPDATE SET exclusive = CASE WHEN excluded.exclusive THEN excluded.exclusive ELSE job_scopes.exclusive END",
         )
@@ -215,17 +218,5 @@ impl Tx {
         .execute(&mut *self.0)
         .await?;
         Ok(())
-    }
-
-    pub(super) async fn scopes(&mut self, job: JobId) -> Sql<Vec<JobScope>> {
-        let rows: Vec<(String, Uuid, bool)> = sqlx::query_as(
-            "SELECT resource, resource_id, exclusive FROM job_scopes WHERE job_id = $1 ORDER BY resource, resource_id",
-        )
-        .bind(job.0)
-        .fetch_all(&mut *self.0)
-        .await?;
-        rows.into_iter()
-            .map(|(resource, id, exclusive)| Ok(JobScope { resource: from_word(resource)?, id, exclusive }))
-            .collect()
     }
 }

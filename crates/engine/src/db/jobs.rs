@@ -7,6 +7,7 @@ use super::{
     job_rows::JobRow,
     prelude::*,
     text::{askable, from_json, printable, word},
+    together::{Write, Written},
 };
 
 /// Bytes kept of one line of a log.
@@ -18,31 +19,10 @@ impl Database {
     /// # Errors
     /// `AlreadyExists` of an object whose fixed name is taken; `InUse` where [`NewJob::alone_in`] says so.
     pub async fn enqueue(&self, request: &Enqueue) -> Result<Enqueued> {
-        let Enqueue { job: new, backup, labels, occurrence, audit } = request;
-        in_write!(self, tx => {
-            if let Some(occurrence) = occurrence
-                && let Some(standing) = tx.take_occurrence(occurrence, new.job.id).await?
-            {
-                return Ok(Enqueued::Already(standing));
-            }
-            if let Some((kind, scope)) = &new.alone_in {
-                tx.one_at_a_time().await?;
-                if tx.is_taken_by(*kind, scope).await? {
-                    return Err(Error::new(
-                        ErrorCode::InUse(noun_of(scope.resource)),
-                        "A job of the same kind is queued or running there already.",
-                    )
-                    .hint("Wait for it to end, or cancel it."));
-                }
-            }
-            tx.insert_job(new).await?;
-            if let Some(backup) = backup {
-                tx.insert_backup(backup).await?;
-            }
-            tx.label(labels, new.job.created_at).await?;
-            tx.audit(audit).await?;
-            Enqueued::New
-        })
+        match self.write_together(Write::Enqueue(Box::new(request.clone()))).await? {
+            Written::Enqueued(enqueued) => Ok(enqueued),
+            Written::Finished(_) => Err(Error::internal("An answer belongs to another write.")),
+        }
     }
 
     /// Newest first.
@@ -136,6 +116,33 @@ fn fitting(text: &str) -> String {
     [PostgresTx] [Postgres];
 )]
 impl Tx {
+    pub(super) async fn enqueue(&mut self, request: &Enqueue) -> Sql<Enqueued> {
+        let Enqueue { job: new, backup, labels, occurrence, audit } = request;
+        if let Some(occurrence) = occurrence
+            && let Some(standing) = self.take_occurrence(occurrence, new.job.id).await?
+        {
+            return Ok(Enqueued::Already(standing));
+        }
+        if let Some((kind, scope)) = &new.alone_in {
+            self.one_at_a_time().await?;
+            if self.is_taken_by(*kind, scope).await? {
+                return Err(Error::new(
+                    ErrorCode::InUse(noun_of(scope.resource)),
+                    "A job of the same kind is queued or running there already.",
+                )
+                .hint("Wait for it to end, or cancel it.")
+                .into());
+            }
+        }
+        self.insert_job(new).await?;
+        if let Some(backup) = backup {
+            self.insert_backup(backup).await?;
+        }
+        self.label(labels, new.job.created_at).await?;
+        self.audit(audit).await?;
+        Ok(Enqueued::New)
+    }
+
     /// Binds the occurrence to the job and moves the schedule on; the job to which it is bound where it is.
     async fn take_occurrence(&mut self, occurrence: &Occurrence, job: JobId) -> Sql<Option<JobId>> {
         let Occurrence { repository, task, due, next_run } = occurrence;
@@ -289,7 +296,7 @@ impl Tx {
         Ok(rows.into_iter().map(|(at, text)| LogLine { at, text }).collect())
     }
 
-    async fn append_log(&mut self, id: JobId, lines: &[LogLine]) -> Sql<()> {
+    pub(super) async fn append_log(&mut self, id: JobId, lines: &[LogLine]) -> Sql<()> {
         for LogLine { at, text } in lines {
             sqlx::query("INSERT INTO job_log (job_id, at, text) SELECT id, $2, $3 FROM jobs WHERE id = $1")
                 .bind(id.0)

@@ -8,13 +8,16 @@
 mod backup_rows;
 mod backups;
 mod care;
+mod claims;
 mod connect;
 mod endings;
 mod failure;
+mod hints;
 mod installation;
 mod job_rows;
 mod jobs;
 mod locks;
+mod maintenance;
 mod merges;
 mod names;
 mod plans;
@@ -26,9 +29,11 @@ mod schedule;
 mod sources;
 mod stores;
 mod text;
+mod together;
 mod tokens;
 mod tx;
 mod users;
+mod waiting;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -36,6 +41,7 @@ use chrono::{DateTime, Utc};
 
 pub use self::{
     care::{PruningRow, VerificationRow},
+    hints::Hints,
     names::ATTRIBUTE_LIMIT,
     records::*,
     tokens::ANCESTOR_LIMIT,
@@ -73,6 +79,7 @@ pub type NamesAt<'a> = &'a (dyn Fn(DateTime<Utc>) -> Vec<Proposal> + Send + Sync
 #[derive(Clone)]
 pub struct Database {
     pools: Arc<Pools>,
+    together: Arc<together::Together>,
 }
 
 enum Pools {

@@ -1,36 +1,14 @@
-//! Attempts of jobs: claimed, kept alive, written. Every write of a run is fenced by its attempt.
+//! Attempts of jobs: kept alive, written. Every write of a run is fenced by its attempt.
 
 use trivault_sources::{Progress, Warning};
 
 use super::{
     NamesAt,
-    job_rows::JobRow,
     prelude::*,
     text::{json, printable, signed, word},
 };
 
 impl Database {
-    /// The first queued job that may run now on this node, set running as a new attempt in one guarded statement.
-    ///
-    /// Two jobs never run at once that need the same resource, unless both share it. A job that would share a resource waits
-    /// behind an older one that waits to have it alone: nobody starves.
-    pub async fn claim(
-        &self,
-        node: Uuid,
-        now: DateTime<Utc>,
-        lease_until: DateTime<Utc>,
-        limits: &ClaimLimits,
-    ) -> Result<Option<ClaimedJob>> {
-        in_write!(self, tx => {
-            tx.one_at_a_time().await?;
-            let Some(row) = tx.claim(node, now, lease_until, limits).await? else { return Ok(None) };
-            let id = JobId(row.id);
-            tx.hold_scopes(id).await?;
-            let scopes = tx.scopes(id).await?;
-            Some(row.into_claimed(scopes)?)
-        })
-    }
-
     pub async fn heartbeat(&self, run: Run, lease_until: DateTime<Utc>) -> Result<Fenced<Heartbeat>> {
         in_write!(self, tx => {
             match tx.heartbeat(run, lease_until).await? {
@@ -136,65 +114,6 @@ pub(super) fn fence(held: bool) -> Fenced<()> {
 
 #[duplicate_item(Tx; [SqliteTx]; [PostgresTx])]
 impl Tx {
-    async fn claim(
-        &mut self,
-        node: Uuid,
-        now: DateTime<Utc>,
-        lease_until: DateTime<Utc>,
-        limits: &ClaimLimits,
-    ) -> Sql<Option<JobRow>> {
-        let ClaimLimits { per_node, per_store, per_source } = limits;
-        Ok(sqlx::query_as(
-            "UPDATE jobs SET state = 'running', attempt = attempt + 1, lease_owner = $1, lease_until = $3,
-                 not_before = NULL, started_at = COALESCE(started_at, $2), updated_at = $2
-             WHERE state = 'queued' AND id = (
-                 SELECT q.id FROM jobs q
-                 WHERE q.state = 'queued'
-                   AND (q.not_before IS NULL OR q.not_before <= $2)
-                   AND (q.held_by IS NULL OR q.held_by = $1)
-                   -- nothing that runs stands in its way
-                   AND NOT EXISTS (
-                     SELECT 1 FROM job_scopes mine
-                     JOIN job_scopes theirs ON theirs.resource_id = mine.resource_id AND theirs.resource = mine.resource
-                     WHERE mine.job_id = q.id AND theirs.running AND (mine.exclusive OR theirs.exclusive))
-                   -- nor an older one that waits to have alone what this one would share
-                   AND NOT EXISTS (
-                     SELECT 1 FROM job_scopes mine
-                     JOIN job_scopes theirs ON theirs.resource_id = mine.resource_id AND theirs.resource = mine.resource
-                     JOIN jobs older ON older.id = theirs.job_id
-                     WHERE mine.job_id = q.id AND NOT mine.exclusive AND theirs.exclusive AND NOT theirs.running
-                       AND older.state = 'queued' AND (older.not_before IS NULL OR older.not_before <= $2)
-                       AND (older.held_by IS NULL OR older.held_by = $1)
-                       AND (older.priority > q.priority OR (older.priority = q.priority
-                            AND (older.created_at, older.id) < (q.created_at, q.id))))
-                   AND ($4 IS NULL OR $4 > (
-                     SELECT count(*) FROM jobs r WHERE r.state = 'running' AND r.lease_owner = $1))
-                   AND ($5 IS NULL OR q.store_id IS NULL OR $5 > (
-                     SELECT count(*) FROM jobs r
-                     WHERE r.state = 'running' AND r.finished_at IS NULL AND r.store_id = q.store_id))
-                   AND ($6 IS NULL OR NOT EXISTS (
-                     SELECT 1 FROM job_scopes mine WHERE mine.job_id = q.id AND mine.resource = 'source' AND $6 <= (
-                       SELECT count(*) FROM job_scopes theirs WHERE theirs.running AND theirs.resource = 'source'
-                         AND theirs.resource_id = mine.resource_id)))
-                 ORDER BY q.priority DESC, q.created_at, q.id
-                 LIMIT 1)
-             RETURNING *",
-        )
-        .bind(node)
-        .bind(now)
-        .bind(lease_until)
-        .bind(per_node.map(i64::from))
-        .bind(per_store.map(i64::from))
-        .bind(per_source.map(i64::from))
-        .fetch_optional(&mut *self.0)
-        .await?)
-    }
-
-    async fn hold_scopes(&mut self, job: JobId) -> Sql<()> {
-        sqlx::query("UPDATE job_scopes SET running = TRUE WHERE job_id = $1").bind(job.0).execute(&mut *self.0).await?;
-        Ok(())
-    }
-
     /// Whether the run still has its job. Keeps it so until the transaction ends: who would take it back waits for the row.
     pub(super) async fn hold(&mut self, run: Run, now: DateTime<Utc>) -> Sql<bool> {
         let held = sqlx::query("UPDATE jobs SET updated_at = $3 WHERE id = $1 AND attempt = $2 AND state = 'running'")

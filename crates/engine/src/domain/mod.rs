@@ -5,6 +5,7 @@ pub mod backup;
 pub mod error;
 pub mod ids;
 pub mod job;
+pub mod maintenance;
 pub mod merge;
 pub mod naming;
 pub mod plan;
@@ -16,10 +17,11 @@ pub mod source;
 pub mod state;
 pub mod store;
 pub mod verification;
+pub mod waiting;
 
 pub use trivault_sources::{CaptureManifest, Conflict, Finding, Inventory, Progress, Selection, SourceConfig, Warning};
 
 pub use self::{
-    access::*, backup::*, error::*, ids::*, job::*, merge::*, naming::*, plan::*, repository::*, restore::*,
-    retention::*, schedule::*, source::*, state::*, store::*, verification::*,
+    access::*, backup::*, error::*, ids::*, job::*, maintenance::*, merge::*, naming::*, plan::*, repository::*, restore::*,
+    retention::*, schedule::*, source::*, state::*, store::*, verification::*, waiting::*,
 };

@@ -4,6 +4,7 @@ mod configuration;
 mod leftovers;
 mod plans;
 mod vanished;
+mod waiting;
 
 use std::{
     sync::Arc,
@@ -42,10 +43,11 @@ enum Reconciler {
     VanishedSnapshots,
     Leftovers,
     Retention,
+    WaitingJobs,
 }
 
 impl Reconciler {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::ExpiredLeases,
         Self::DuePlans,
         Self::InterruptedRestores,
@@ -58,6 +60,7 @@ impl Reconciler {
         Self::VanishedSnapshots,
         Self::Leftovers,
         Self::Retention,
+        Self::WaitingJobs,
     ];
 
     fn every(self, inner: &Inner) -> Duration {
@@ -65,7 +68,7 @@ impl Reconciler {
             Self::ExpiredLeases => (inner.options.lease / 4).min(5 * SECOND),
             Self::NodeHeartbeat => (inner.options.lease / 3).min(10 * SECOND),
             Self::DuePlans => inner.options.poll.min(SECOND),
-            Self::InterruptedRestores | Self::Configuration | Self::StaleLocks => 5 * SECOND,
+            Self::InterruptedRestores | Self::Configuration | Self::StaleLocks | Self::WaitingJobs => 5 * SECOND,
             Self::DeadNodes | Self::UnusedKeys => MINUTE,
             // Looks at every backup there is.
             Self::Retention => 10 * MINUTE,
@@ -83,7 +86,8 @@ impl Reconciler {
             | Self::UnusedKeys
             | Self::StaleTokens
             | Self::Leftovers
-            | Self::Retention => false,
+            | Self::Retention
+            | Self::WaitingJobs => false,
         }
     }
 
@@ -104,6 +108,7 @@ impl Reconciler {
             Self::VanishedSnapshots => vanished::mark(inner).await,
             Self::Leftovers => leftovers::remove(inner).await,
             Self::Retention => retention_pass(inner).await,
+            Self::WaitingJobs => waiting::note(inner).await,
         }
     }
 }

@@ -126,7 +126,10 @@ fn judge(context: &RunContext, outcome: &JobResult<Ending>) -> Verdict {
         return finish(JobState::Failed, Some(failure));
     }
     if failed.retry && context.may_retry() {
-        let wait = context.inner.options.retry.wait_after(context.claimed.retries.saturating_add(1));
+        let tried = context.claimed.retries.saturating_add(1);
+        // The end of an id is random; each attempt draws anew.
+        let chance = context.run().job.0.as_bytes()[15].wrapping_add(tried.to_le_bytes()[0].wrapping_mul(97));
+        let wait = context.inner.options.retry.spread_wait_after(tried, chance);
         return Verdict::Back(HandBack { not_before: Some(context.inner.clock.now() + wait), counts: true });
     }
     finish(JobState::Failed, Some(to_failure(&failed.error)))

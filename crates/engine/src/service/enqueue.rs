@@ -19,7 +19,7 @@ pub(super) mod priority {
     pub(in crate::service) const ASKED_FOR: i64 = 10;
     /// A restore waits for it.
     pub(in crate::service) const SAFETY_BACKUP: i64 = 30;
-    pub(in crate::service) const RESTORE: i64 = 20;
+    pub(in crate::service) const RESTORE: i64 = crate::domain::RESTORE_PRIORITY;
 }
 
 /// What a job is about.

@@ -9,6 +9,7 @@ mod downloads;
 mod enqueue;
 mod exports;
 mod jobs;
+mod maintenance;
 mod merges;
 mod naming;
 mod plans;
@@ -23,6 +24,7 @@ mod stores;
 use std::sync::Arc;
 
 pub use downloads::Download;
+pub use maintenance::StartMaintenance;
 
 pub(crate) use self::{
     merges::start as start_merge,

@@ -12,6 +12,7 @@ mod endings;
 mod fixtures;
 mod names;
 mod parity;
+mod queue;
 mod schedule;
 
 /// Each case is two tests: `sqlite::name` and `postgres::name`.
