@@ -203,7 +203,7 @@ impl Tx {
     }
 
     /// A resource that is named twice is needed once, alone where one of them says so.
-    pub(super) async fn insert_scope(&mut self, job: JobId, scope: &JobScope, rank_at: DateTime<Utc>) -> Sql<()> {
+    pub(super) async fn insert_scope(&mut self, job: JobId, scope: &JobScope) -> Sql<()> {
         let JobScope { resource, id, exclusive } = scope;
         sqlx::query(
             "INSERT INTO job_scopes (job_id, resource, resource_id, exclusive, running, rank_at)
