@@ -87,6 +87,14 @@ pub async fn start(configuration: &Configuration, admin_password: Option<SecretT
     let dialects = wiring::dialects(configuration)?;
     let plans = dialects.iter().flat_map(|dialect| dialect.builtin_plans(configuration.zone)).collect();
     engine.reconcile_builtin_plans(plans).await.map_err(sentence)?;
+    let (windows, hold_restores) =
+        (configuration.maintenance_windows.clone(), configuration.maintenance_holds_restores);
+    if engine.configure_maintenance(&caller, windows, hold_restores).await.map_err(sentence)? {
+        tracing::info!(
+            windows = configuration.maintenance_windows.len(),
+            "the maintenance windows are those of this server's configuration now, for all nodes"
+        );
+    }
     engine.start_workers().await.map_err(sentence)?;
     if !engine.key_was_exported().await.map_err(sentence)? {
         tracing::warn!("the server key was never exported; `trivault key export` prints what belongs in a safe");

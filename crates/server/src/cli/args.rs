@@ -1,12 +1,16 @@
 //! The command line: what can be typed, and what `--help` teaches.
 
+mod maintenance;
 mod retention;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::retention::{RetentionCommand, RetentionRules, WhichRepository};
+pub use self::{
+    maintenance::MaintenanceCommand,
+    retention::{RetentionCommand, RetentionRules, WhichRepository},
+};
 
 /// Self-hosted backups of your databases and directories, spoken to through three REST dialects.
 #[derive(Debug, Parser)]
@@ -92,6 +96,9 @@ pub enum Command {
     /// Jobs: list, show, read the log, cancel.
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Maintenance: hold new jobs back on all nodes.
+    #[command(subcommand)]
+    Maintenance(MaintenanceCommand),
     /// The server key: print what belongs in a safe.
     #[command(subcommand)]
     Key(KeyCommand),

@@ -64,6 +64,9 @@ fn rows(configuration: &Configuration) -> Vec<(String, String)> {
         ("memory in flight".to_owned(), output::bytes(configuration.memory)),
         ("ArcGIS contexts".to_owned(), configuration.contexts.join(", ")),
     ];
+    for window in &configuration.maintenance_windows {
+        rows.push(("maintenance window".to_owned(), super::maintenance::described(window)));
+    }
     for listener in &configuration.listeners {
         let scheme = if listener.tls.is_some() { "https" } else { "http" };
         let dialects = listener.dialects.as_ref().map_or("all dialects".to_owned(), |names| names.join(", "));

@@ -34,8 +34,13 @@ pub async fn run(common: &Common, command: JobsCommand) -> Result<(), String> {
         }
         JobsCommand::Show { id, json } => {
             let job = engine.job(caller, JobId(id)).await.map_err(sentence)?;
+            let waiting = engine.why_waiting(caller, JobId(id)).await.map_err(sentence)?;
+            let waiting = waiting.map(|waiting| waiting.sentence());
             if json {
-                return output::json(&job);
+                let mut shown =
+                    serde_json::to_value(&job).map_err(|error| format!("The job cannot be shown: {error}."))?;
+                shown["waiting"] = serde_json::json!(waiting);
+                return output::json(&shown);
             }
             output::line(&format!(
                 "{} {}  attempt {}  {} %",
@@ -44,6 +49,9 @@ pub async fn run(common: &Common, command: JobsCommand) -> Result<(), String> {
                 job.attempt,
                 job.percent
             ))?;
+            if let Some(waiting) = waiting {
+                output::line(&format!("Waits: {waiting}"))?;
+            }
             let mut table = output::Table::new(&["STEP", "STATE", "STARTED", "FINISHED"]);
             for step in job.steps {
                 let (started, finished) = (output::instant(step.started_at), output::instant(step.finished_at));

@@ -4,6 +4,7 @@ pub mod args;
 mod backup;
 mod check_config;
 mod jobs;
+mod maintenance;
 mod restore;
 mod retention;
 pub mod session;
@@ -35,6 +36,7 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
         Command::Restore(arguments) => restore::run(&common, arguments).await,
         Command::Retention(command) => retention::run(&common, command).await,
         Command::Jobs(command) => jobs::run(&common, command).await,
+        Command::Maintenance(command) => maintenance::run(&common, command).await,
         Command::Key(command) => vault::run_key(&common, command).await,
         Command::Openapi(OpenapiArguments { dialect }) => {
             let configuration = config::resolve::resolve(&common, &ServeArguments::default())?;

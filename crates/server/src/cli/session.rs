@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trivault_engine::{Caller, Engine, Job, JobId, JobState, Principal, Role, Scope, User, UserId};
+use trivault_engine::{Caller, Engine, Job, JobId, JobState, Principal, Role, Scope, User, UserId, Waiting};
 
 use super::args::{Common, ServeArguments};
 use crate::{config, output, wiring};
@@ -58,7 +58,15 @@ impl Session {
     /// The failure's sentence and hint.
     pub async fn follow(&self, id: JobId, here: bool, quiet: bool) -> Result<Job, String> {
         let job = if here || self.engine.live_server().map_err(sentence)?.is_none() {
-            self.engine.run_until_done(id).await.map_err(sentence)?
+            let begun = self.engine.run_until_done(id);
+            tokio::pin!(begun);
+            let mut told = None;
+            loop {
+                tokio::select! {
+                    ended = &mut begun => break ended.map_err(sentence)?,
+                    () = tokio::time::sleep(FOLLOW_EVERY), if !quiet => self.say_why_waiting(id, &mut told).await?,
+                }
+            }
         } else {
             self.watch(id, quiet).await?
         };
@@ -69,11 +77,26 @@ impl Session {
         }
     }
 
+    /// Says once for each reason why the job waits.
+    async fn say_why_waiting(&self, id: JobId, told: &mut Option<String>) -> Result<(), String> {
+        let waiting = self.engine.why_waiting(&self.caller, id).await.map_err(sentence)?;
+        let waiting = waiting.filter(|waiting| *waiting != Waiting::Worker).map(|waiting| waiting.sentence());
+        if waiting != *told {
+            if let Some(waiting) = &waiting {
+                eprintln!("{waiting}");
+            }
+            *told = waiting;
+        }
+        Ok(())
+    }
+
     async fn watch(&self, id: JobId, quiet: bool) -> Result<Job, String> {
+        let mut told = None;
         loop {
             let job = self.engine.wait_for_job(&self.caller, id, FOLLOW_EVERY).await.map_err(sentence)?;
             if !quiet {
                 show_progress(&job);
+                self.say_why_waiting(id, &mut told).await?;
             }
             if job.state.is_terminal() {
                 return Ok(job);

@@ -25,6 +25,7 @@ pub struct File {
     pub database: Option<Database>,
     pub log: Log,
     pub limits: Limits,
+    pub maintenance: Maintenance,
     pub sources: Vec<Source>,
     pub stores: Vec<Store>,
     pub users: Vec<User>,
@@ -89,6 +90,29 @@ pub struct Limits {
     pub lease_seconds: Option<u64>,
     /// zstd level, 1 to 19.
     pub compression_level: Option<i32>,
+}
+
+/// Times in which new jobs wait.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Maintenance {
+    /// Restores wait in the windows too.
+    pub hold_restores: bool,
+    pub windows: Vec<MaintenanceWindow>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaintenanceWindow {
+    /// Days on which it begins: `mon` to `sun`; every day when absent.
+    #[serde(default)]
+    pub days: Vec<String>,
+    /// `22:00`
+    pub from: String,
+    /// `06:00`; not after `from` means on the next day.
+    pub to: String,
+    /// IANA name; the server's zone when absent.
+    pub zone: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

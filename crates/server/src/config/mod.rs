@@ -1,6 +1,7 @@
 //! What the server runs with: embedded defaults, then the configuration file, then the environment and the command line.
 
 pub mod file;
+pub mod maintenance;
 pub mod resolve;
 pub mod secret;
 pub mod source_argument;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use trivault_engine::{NewSource, NewStore, Role, SecretText, StoreCredentials, StoreLocation};
+use trivault_engine::{MaintenanceWindow, NewSource, NewStore, Role, SecretText, StoreCredentials, StoreLocation};
 use trivault_http::Network;
 use trivault_sources::{SourceConfig, postgresql};
 
@@ -70,6 +70,8 @@ pub struct Configuration {
     pub stop_time: Duration,
     pub lease: Duration,
     pub compression_level: i32,
+    pub maintenance_windows: Vec<MaintenanceWindow>,
+    pub maintenance_holds_restores: bool,
     /// Managed ones; those of earlier starts that are missing here are detached.
     pub sources: Vec<NewSource>,
     pub stores: Vec<NewStore>,
@@ -109,6 +111,7 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         database,
         log,
         limits,
+        maintenance,
         sources,
         stores,
         users,
@@ -127,6 +130,10 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         compression_level,
     } = limits;
     let jobs_per = |key: &str, most: Option<u32>| most.map(|most| within(key, most, 1, 64)).transpose();
+    let zone = match time_zone.as_deref() {
+        Some(name) => zone("time_zone", name)?,
+        None => machines_zone(),
+    };
     let data_directory = common.data_dir.clone().or(data_dir).unwrap_or_else(default_data_directory);
     if key_file.is_some() && key_env.is_some() {
         return Err("Give either key_file or key_env, not both.".to_owned());
@@ -136,7 +143,7 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         public_url: serve.public_url.clone().or(public_url).map(|text| origin(&text)).transpose()?,
         allowed_hosts,
         trusted_proxies: trusted_proxies.map_or_else(|| Ok(Network::loopback()), |texts| networks(&texts))?,
-        zone: zone(time_zone.as_deref())?,
+        zone,
         key_file,
         key: key_env.as_deref().map(secret::from_environment).transpose()?,
         listeners: if serve.listen.is_empty() { configured_listeners(listeners)? } else { listen(&serve.listen)? },
@@ -150,6 +157,12 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         stop_time: Duration::from_secs(within("limits.stop_seconds", stop_seconds.unwrap_or(30), 0, 3600)?),
         lease: Duration::from_secs(within("limits.lease_seconds", lease_seconds.unwrap_or(60), 2, 3600)?),
         compression_level: within("limits.compression_level", compression_level.unwrap_or(2), 1, 19)?,
+        maintenance_windows: maintenance
+            .windows
+            .into_iter()
+            .map(|window| super::maintenance::window(window, zone))
+            .collect::<Result<_, _>>()?,
+        maintenance_holds_restores: maintenance.hold_restores,
         sources: all_sources(sources, &serve.source, here)?,
         stores: stores.into_iter().map(|store| new_store(store, here)).collect::<Result<_, _>>()?,
         users: users.into_iter().map(user).collect::<Result<_, _>>()?,
@@ -203,15 +216,18 @@ fn networks(texts: &[String]) -> Result<Vec<Network>, String> {
     texts.iter().map(|text| text.parse().map_err(|fault| format!("trusted_proxies: {fault}."))).collect()
 }
 
-fn zone(name: Option<&str>) -> Result<chrono_tz::Tz, String> {
-    let Some(name) = name else {
-        let machines = iana_time_zone::get_timezone().ok().and_then(|name| name.parse().ok());
-        return Ok(machines.unwrap_or(chrono_tz::UTC));
-    };
+fn machines_zone() -> chrono_tz::Tz {
+    let machines = iana_time_zone::get_timezone().ok().and_then(|name| name.parse().ok());
+    machines.unwrap_or(chrono_tz::UTC)
+}
+
+/// # Errors
+/// A sentence with the nearest name.
+pub(super) fn zone(key: &str, name: &str) -> Result<chrono_tz::Tz, String> {
     name.parse().map_err(|_| {
         let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
         let hint = suggestion::nearest(name, known).map_or_else(String::new, |near| format!(" Did you mean `{near}`?"));
-        format!("time_zone `{name}` is not an IANA zone.{hint}")
+        format!("{key} `{name}` is not an IANA zone.{hint}")
     })
 }
 
