@@ -22,6 +22,6 @@ pub mod waiting;
 pub use trivault_sources::{CaptureManifest, Conflict, Finding, Inventory, Progress, Selection, SourceConfig, Warning};
 
 pub use self::{
-    access::*, backup::*, error::*, ids::*, job::*, maintenance::*, merge::*, naming::*, plan::*, repository::*, restore::*,
-    retention::*, schedule::*, source::*, state::*, store::*, verification::*, waiting::*,
+    access::*, backup::*, error::*, ids::*, job::*, maintenance::*, merge::*, naming::*, plan::*, repository::*,
+    restore::*, retention::*, schedule::*, source::*, state::*, store::*, verification::*, waiting::*,
 };
