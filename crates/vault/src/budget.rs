@@ -113,6 +113,11 @@ impl MemoryBudget {
         state.stores.push(store);
     }
 
+    /// A permit for no bytes, for what is paid for otherwise.
+    pub(crate) fn nothing(self: &Arc<Self>) -> Permit {
+        self.permit(0)
+    }
+
     fn permit(self: &Arc<Self>, bytes: u64) -> Permit {
         Permit { budget: Arc::clone(self), bytes }
     }

@@ -110,6 +110,11 @@ impl ReadCache {
         Ok(wanted)
     }
 
+    /// Forgets everything, so that what is read next comes from the store.
+    pub fn forget(&self) {
+        self.reclaim();
+    }
+
     fn stretch(&self, pack: &Id, offset: u32, length: u32) -> Option<Vec<u8>> {
         lock(&self.kept).stretches.iter().rev().filter(|stretch| stretch.pack == *pack).find_map(|stretch| {
             let start = offset.checked_sub(stretch.offset)? as usize;

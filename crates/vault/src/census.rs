@@ -56,6 +56,8 @@ pub(crate) struct ListedPack {
 pub(crate) struct Mark {
     pub time: Option<DateTime<Utc>>,
     pub size: u64,
+    /// 0 when nobody could tell what it holds.
+    pub blobs: usize,
 }
 
 /// An index file that was read.
@@ -125,7 +127,7 @@ impl Census {
         }
         let mut marked: Vec<IndexedPack> = Vec::with_capacity(file.marked.len());
         for mark in file.marked {
-            self.marks.insert(mark.pack.id, Mark { time: mark.time, size: mark.size });
+            self.marks.insert(mark.pack.id, Mark { time: mark.time, size: mark.size, blobs: mark.pack.blobs.len() });
             marked.push(mark.pack);
         }
         self.marked.add(id, &marked)

@@ -194,6 +194,11 @@ impl Core {
         lock(&self.damaged).iter().copied().collect()
     }
 
+    /// Whether an index file lists a pack.
+    pub fn lists_pack(&self, pack: &Id) -> bool {
+        self.index().packs().find(pack).is_some()
+    }
+
     /// Whether a blob is indexed.
     pub fn contains(&self, kind: BlobKind, id: &Id) -> Result<bool> {
         self.with_index(|index| index.contains(kind, id))

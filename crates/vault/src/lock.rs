@@ -1,6 +1,6 @@
 //! restic's lock files: who works on a vault, and whether others may at the same time.
 //!
-//! Several readers and adders share a vault, who removes has it alone. The protocol is restic's: look, write an own lock, wait a moment,
+//! Several readers and adders share a vault, who removes has it alone, but for readers and adders of the same installation. The protocol is restic's: look, write an own lock, wait a moment,
 //! look again. It is advisory and has a small window on stores that list late, which is why nothing is ever removed in one step.
 
 use crate::{
@@ -33,7 +33,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 pub enum LockMode {
     /// For reading and for adding.
     Shared,
-    /// For removing.
+    /// For removing. Captures and readers of the same installation (lock files with the same host name) are borne all the same: they and
+    /// a prune heed each other by other means, see [`crate::Vault::prune`].
     Exclusive,
 }
 
@@ -160,8 +161,12 @@ fn try_take(core: &Core, held: &HeldLocks, mode: LockMode) -> Result<Id> {
 }
 
 fn check_conflict(core: &Core, mode: LockMode, own: Option<&Id>) -> Result<()> {
-    let conflict =
-        list(core)?.into_iter().find(|lock| own != Some(&lock.id) && (lock.exclusive || mode == LockMode::Exclusive));
+    let conflicts = |lock: &LockInfo| match (mode, lock.exclusive) {
+        (LockMode::Shared, false) => false,
+        (LockMode::Exclusive, true) => true,
+        (LockMode::Shared, true) | (LockMode::Exclusive, false) => lock.hostname != core.options.lock_host,
+    };
+    let conflict = list(core)?.into_iter().find(|lock| own != Some(&lock.id) && conflicts(lock));
     let Some(LockInfo { time, hostname, username, pid, .. }) = conflict else { return Ok(()) };
     let by = format!("{username}@{hostname} (process {pid})");
     let sentence = format!("the vault at {} is in use by {by} since {}", core.backend.location(), go_time(&time));

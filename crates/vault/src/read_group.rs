@@ -62,7 +62,7 @@ fn fetch(core: &Core, request: &[Location], found: &mut HashMap<Id, Arc<Vec<u8>>
 }
 
 /// Splits sorted places into runs that are worth one request each.
-fn requests(wanted: &[Location]) -> impl Iterator<Item = &[Location]> {
+pub(crate) fn requests(wanted: &[Location]) -> impl Iterator<Item = &[Location]> {
     let mut rest = wanted;
     std::iter::from_fn(move || {
         let first = rest.first()?;

@@ -8,7 +8,6 @@ use super::{
 };
 use crate::{
     backend::FileKind,
-    budget::Reclaim,
     census::{BlobSet, Census},
     core::Core,
     error::{Result, VaultError},
@@ -33,7 +32,7 @@ pub(super) fn check(
     events: &dyn MaintenanceEvents,
     report: &mut CheckReport,
 ) -> Result<()> {
-    core.cache.reclaim();
+    core.cache.forget();
     let (clean, discarded) = (census.no_blobs(), HashSet::new());
     let mut walk = Walk { core, census, unreadable, events, report, clean, discarded, from_marked: false };
     for damaged in &snapshots.damaged {

@@ -5,9 +5,9 @@ use crate::{LockMode, VaultErrorKind, VaultOptions};
 use std::time::Duration;
 
 #[test]
-fn shared_locks_bear_each_other_and_an_exclusive_one_bears_none() {
+fn shared_locks_bear_each_other_and_an_exclusive_one_bears_none_of_others() {
     let scene = Scene::new();
-    let other = scene.reopened();
+    let other = scene.opened_by("elsewhere");
     let first = scene.vault.lock(LockMode::Shared, Duration::ZERO).unwrap();
     let second = other.lock(LockMode::Shared, Duration::ZERO).unwrap();
     assert!(first.is_alive() && first.id() != second.id());
@@ -20,6 +20,22 @@ fn shared_locks_bear_each_other_and_an_exclusive_one_bears_none() {
     assert_eq!(files_below(&scene.path().join("locks")).len(), 1, "a refused lock leaves nothing behind");
     alone.release().unwrap();
     assert!(files_below(&scene.path().join("locks")).is_empty());
+}
+
+#[test]
+fn a_prune_and_captures_of_one_installation_bear_each_other_and_two_prunes_do_not() {
+    let scene = Scene::new();
+    let node = scene.reopened();
+    let captures = scene.vault.lock(LockMode::Shared, Duration::ZERO).unwrap();
+    let prunes = node.lock(LockMode::Exclusive, Duration::ZERO).unwrap();
+    scene.vault.lock(LockMode::Shared, Duration::ZERO).unwrap().release().unwrap();
+    let second = scene.vault.lock(LockMode::Exclusive, Duration::ZERO).unwrap_err();
+    assert!(matches!(second.kind(), VaultErrorKind::Locked { .. }));
+    prunes.release().unwrap();
+    captures.release().unwrap();
+    let foreign = scene.opened_by("elsewhere").lock(LockMode::Shared, Duration::ZERO).unwrap();
+    assert!(scene.vault.lock(LockMode::Exclusive, Duration::ZERO).is_err());
+    foreign.release().unwrap();
 }
 
 #[test]
@@ -41,7 +57,8 @@ fn who_waits_gets_the_lock_when_it_is_released() {
     let scene = Scene::new();
     let held = scene.vault.lock(LockMode::Exclusive, Duration::ZERO).unwrap();
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| scene.reopened().lock(LockMode::Shared, Duration::from_secs(60)).map(drop));
+        let waiting =
+            scope.spawn(|| scene.opened_by("elsewhere").lock(LockMode::Shared, Duration::from_secs(60)).map(drop));
         held.release().unwrap();
         waiting.join().unwrap().unwrap();
     });

@@ -4,7 +4,7 @@ use super::scene::*;
 use crate::{NodeKind, NodeMeta, Timestamp};
 use std::{path::Path, process::Command};
 
-fn restic(vault: &Path, arguments: &[&str]) -> String {
+pub fn restic(vault: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("restic");
     command.arg("--no-cache").arg("-r").arg(vault).args(arguments).env("RESTIC_PASSWORD", PASSWORD);
     let output = command.output().expect("the stock restic must be installed: apt-get install restic");

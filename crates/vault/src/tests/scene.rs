@@ -2,14 +2,15 @@
 
 use crate::{
     Capture, CaptureEvents, Committed, Cutting, FileOptions, FileRecord, Id, Kdf, MaintenanceEvents, MemoryBudget,
-    NodeKind, NodeMeta, Password, Result, Snapshot, SnapshotDraft, Timestamp, TreeReader, Vault, VaultOptions,
-    VerifyOptions, backend::LocalBackend,
+    NodeKind, NodeMeta, Password, Result, Snapshot, SnapshotDraft, Timestamp, TreeReader, Vault, VaultError,
+    VaultErrorKind, VaultOptions, VerifyOptions,
+    backend::{Backend, Entry, FileKind, LocalBackend},
 };
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 use tempfile::TempDir;
@@ -34,6 +35,12 @@ impl Scene {
 
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("vault")
+    }
+
+    /// The same vault opened by another installation.
+    pub fn opened_by(&self, host: &str) -> Vault {
+        let options = VaultOptions { lock_host: host.to_owned(), ..options() };
+        Vault::open(backend(&self.path()), &Password::new(PASSWORD), options).unwrap()
     }
 
     /// The same vault opened by what could be another process.
@@ -200,4 +207,112 @@ impl MaintenanceEvents for Impatient {
         true
     }
     fn progress(&self, _done_bytes: u64, _total_bytes: u64) {}
+}
+
+/// A store that works for so many writes and removals, then never again.
+#[derive(Debug)]
+pub struct Dying {
+    inner: Arc<dyn Backend>,
+    left: AtomicI64,
+    dead: AtomicBool,
+}
+
+impl Dying {
+    pub fn new(inner: Arc<dyn Backend>, left: i64) -> Arc<Self> {
+        Arc::new(Self { inner, left: AtomicI64::new(left), dead: AtomicBool::new(false) })
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+
+    fn reads(&self) -> Result<()> {
+        if self.is_dead() {
+            return Err(VaultError::new(VaultErrorKind::StoreUnavailable, "the store is gone"));
+        }
+        Ok(())
+    }
+
+    fn changes(&self) -> Result<()> {
+        if self.left.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            self.dead.store(true, Ordering::SeqCst);
+        }
+        self.reads()
+    }
+}
+
+impl Backend for Dying {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+    fn list(&self, kind: FileKind) -> Result<Vec<Entry>> {
+        self.reads()?;
+        self.inner.list(kind)
+    }
+    fn length(&self, kind: FileKind, name: &str) -> Result<u64> {
+        self.reads()?;
+        self.inner.length(kind, name)
+    }
+    fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
+        self.reads()?;
+        self.inner.read(kind, name)
+    }
+    fn read_range(&self, kind: FileKind, name: &str, offset: u64, length: u64) -> Result<Vec<u8>> {
+        self.reads()?;
+        self.inner.read_range(kind, name, offset, length)
+    }
+    fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()> {
+        self.changes()?;
+        self.inner.write(kind, name, bytes)
+    }
+    fn create(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<bool> {
+        self.changes()?;
+        self.inner.create(kind, name, bytes)
+    }
+    fn remove(&self, kind: FileKind, name: &str) -> Result<()> {
+        self.changes()?;
+        self.inner.remove(kind, name)
+    }
+    fn prepare(&self) -> Result<()> {
+        self.inner.prepare()
+    }
+    fn sweep(&self) -> Result<()> {
+        self.reads()?;
+        self.inner.sweep()
+    }
+    fn discard_cache(&self, kind: FileKind, name: &str) {
+        self.inner.discard_cache(kind, name);
+    }
+}
+
+/// Does something once when a prune passes a named place.
+pub struct Meddling<'a> {
+    pub at: &'a str,
+    pub act: Mutex<Option<Box<dyn FnOnce() + Send + 'a>>>,
+}
+
+impl<'a> Meddling<'a> {
+    pub fn new(at: &'a str, act: impl FnOnce() + Send + 'a) -> Self {
+        Self { at, act: Mutex::new(Some(Box::new(act))) }
+    }
+}
+
+impl MaintenanceEvents for Meddling<'_> {
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+    fn progress(&self, _done_bytes: u64, _total_bytes: u64) {}
+    fn point(&self, name: &str) {
+        if name == self.at
+            && let Some(act) = self.act.lock().unwrap().take()
+        {
+            act();
+        }
+    }
+}
+
+/// Removes the lock files that a crash left.
+pub fn unlock(vault: &Vault) {
+    let left: Vec<Id> = vault.own_stale_locks().unwrap().iter().map(|lock| lock.id).collect();
+    vault.remove_locks(&left).unwrap();
 }

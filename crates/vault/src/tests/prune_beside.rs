@@ -1,0 +1,113 @@
+//! Captures that run while prunes do.
+
+use super::{
+    prune::{assert_holds, assert_sound, hours, prune},
+    scene::*,
+};
+use crate::{Capture, Id, PRUNE_POINTS, PruneOptions, Vault};
+use chrono::TimeDelta;
+
+/// A vault whose only snapshot is forgotten, and a capture that relies on what it has stored.
+struct Open {
+    scene: Scene,
+    content: Vec<u8>,
+    capture: Capture,
+    root: Id,
+}
+
+fn open_capture(by: impl Fn(&Scene) -> Vault) -> Open {
+    let scene = Scene::new();
+    let content = noise(1, 600_000);
+    let gone = capture_files(&scene.vault, &[(b"a", &content), (b"b", &noise(2, 300_000))]).unwrap();
+    let capture = begin(&by(&scene), None);
+    let record = stream(&capture, &content, CONTENT_DEFINED).unwrap();
+    let mut root = capture.directory();
+    root.add_file(b"a", &file_meta(), &record).unwrap();
+    let root = root.finish().unwrap();
+    scene.vault.forget(&gone.snapshot).unwrap();
+    Open { scene, content, capture, root }
+}
+
+/// This process' own vault, and what could be another node's.
+fn places() -> [fn(&Scene) -> Vault; 2] {
+    [|scene| scene.vault.clone(), Scene::reopened]
+}
+
+#[test]
+fn a_capture_that_was_open_across_a_prune_lists_again_what_it_needs() {
+    for by in places() {
+        let Open { scene, content, capture, root } = open_capture(by);
+        prune(&scene.vault, 0);
+        let committed = commit(capture, root).unwrap();
+        assert_eq!(committed.summary.data_blobs, 0, "it stored nothing itself");
+        assert_sound(&scene.path());
+        prune(&scene.vault, 1);
+        prune(&scene.vault, 30);
+        assert_sound(&scene.path());
+        assert_holds(&scene.path(), &committed, &[(b"a", &content)]);
+    }
+}
+
+#[test]
+fn a_capture_may_be_committed_at_any_moment_of_a_prune() {
+    for point in PRUNE_POINTS {
+        for by in places() {
+            let Open { scene, content, capture, root } = open_capture(by);
+            let mut committed = None;
+            let meddling = Meddling::new(point, || committed = Some(commit(capture, root)));
+            scene.reopened().prune(&hours(0), &meddling).unwrap();
+            drop(meddling);
+            let committed = committed.expect("the place was passed").unwrap();
+            assert_sound(&scene.path());
+            prune(&scene.vault, 1);
+            prune(&scene.vault, 30);
+            assert_sound(&scene.path());
+            assert_holds(&scene.path(), &committed, &[(b"a", &content)]);
+        }
+    }
+}
+
+#[test]
+fn a_capture_that_is_older_than_a_mark_keeps_the_mark_from_being_due() {
+    let Open { scene, content, capture, root } = open_capture(|scene| scene.vault.clone());
+    prune(&scene.vault, 0);
+    let began = hours(0).now - TimeDelta::hours(1);
+    let report = scene.reopened().prune(&PruneOptions { oldest_writer: Some(began), ..hours(100) }, &Calm).unwrap();
+    assert_eq!(report.deleted.packs, 0);
+    let committed = commit(capture, root).unwrap();
+    assert_holds(&scene.path(), &committed, &[(b"a", &content)]);
+    assert_sound(&scene.path());
+}
+
+#[test]
+fn even_a_capture_that_the_deleting_prune_was_not_told_of_ends_whole_or_without_a_snapshot() {
+    for point in PRUNE_POINTS {
+        let Open { scene, content, capture, root } = open_capture(Scene::reopened);
+        prune(&scene.vault, 0);
+        let mut outcome = None;
+        let meddling = Meddling::new(point, || outcome = Some(commit(capture, root)));
+        scene.vault.prune(&hours(100), &meddling).unwrap();
+        drop(meddling);
+        match outcome.expect("the place was passed") {
+            Ok(committed) => assert_holds(&scene.path(), &committed, &[(b"a", &content)]),
+            Err(_) => assert!(scene.vault.snapshots().unwrap().snapshots.is_empty()),
+        }
+        assert_sound(&scene.path());
+        prune(&scene.vault, 101);
+        assert_sound(&scene.path());
+    }
+}
+
+#[test]
+fn a_reader_that_was_open_before_a_prune_reads_on() {
+    let scene = Scene::new();
+    let (kept, gone) = (noise(1, 900_000), noise(2, 700_000));
+    let both = capture_files(&scene.vault, &[(b"a", &kept), (b"b", &gone)]).unwrap();
+    let one = capture_files(&scene.vault, &[(b"a", &kept)]).unwrap();
+    let other = scene.reopened();
+    let (reader_of_kept, reader_of_gone) = (reader(&other, &one), reader(&other, &both));
+    scene.vault.forget(&both.snapshot).unwrap();
+    prune(&scene.vault, 0);
+    assert_eq!(read_all(&reader_of_kept, &[b"a"]).unwrap(), kept);
+    assert_eq!(read_all(&reader_of_gone, &[b"b"]).unwrap(), gone, "its bytes stay a day");
+}
