@@ -65,6 +65,8 @@ pub(crate) struct Mark {
 pub(crate) struct CountedFile {
     pub id: Id,
     pub blobs: usize,
+    /// It says nothing; restic writes such when it rebuilds the index of an empty vault.
+    pub is_empty: bool,
 }
 
 impl Census {
@@ -111,7 +113,7 @@ impl Census {
     }
 
     fn add(&mut self, id: Id, file: IndexFile) -> Result<()> {
-        self.files.push(CountedFile { id, blobs: file.blobs() });
+        self.files.push(CountedFile { id, blobs: file.blobs(), is_empty: file == IndexFile::default() });
         self.listed.add(id, &file.packs)?;
         for pack in &file.packs {
             let length = pack::file_length(&pack.blobs);

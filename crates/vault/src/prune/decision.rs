@@ -49,6 +49,8 @@ pub(super) struct Decision {
     pub marks: HashMap<Id, MarkFate>,
     /// Packs in no index: `Recover`, or `Wait` for those to be marked. Those left alone are not here.
     pub orphans: HashMap<Id, MarkFate>,
+    /// Whether there are index files that say nothing.
+    pub drops_indexes: bool,
     /// Whether small index files are joined.
     pub joins_indexes: bool,
     pub notes: Vec<String>,
@@ -61,6 +63,7 @@ impl Decision {
             packs: vec![Fate::Keep; census.packs.len()],
             marks: HashMap::new(),
             orphans: HashMap::new(),
+            drops_indexes: census.files.iter().any(|file| file.is_empty),
             joins_indexes: census.files.iter().filter(|file| file.blobs < SMALL_INDEX).count() >= MANY_INDEXES,
             notes: Vec::new(),
         };
@@ -104,6 +107,7 @@ impl Decision {
             && self.marks.values().all(|fate| *fate == MarkFate::Wait)
             && self.orphans.is_empty()
             && !self.joins_indexes
+            && !self.drops_indexes
     }
 
     fn judge_listed(

@@ -182,7 +182,7 @@ impl<'a> Execution<'a> {
         };
         let changes = |marked: &MarkedPack| decision.marks.get(&marked.pack.id) != Some(&MarkFate::Wait);
         let is_small = decision.joins_indexes && file.blobs() < SMALL_INDEX;
-        is_small || file.packs.iter().any(goes) || file.marked.iter().any(changes)
+        is_small || *file == IndexFile::default() || file.packs.iter().any(goes) || file.marked.iter().any(changes)
     }
 
     fn rewrite(&mut self, file: IndexFile, writer: &mut IndexWriter<'_>, emitted: &mut HashSet<Id>) -> Result<()> {

@@ -88,6 +88,9 @@ fn a_vault_without_snapshots_becomes_empty() {
     assert!(files_below(&scene.path().join("index")).is_empty());
     assert_sound(&scene.path());
     assert!(prune(&Scene::new().vault, 0).plan.is_empty());
+    restic(&scene.path(), &["rebuild-index"]);
+    prune(&scene.vault, 50);
+    assert!(files_below(&scene.path().join("index")).is_empty(), "an index file that says nothing goes");
 }
 
 #[test]
