@@ -1,7 +1,7 @@
--- Prune and verification of one vault take turns: a job can need a vault's maintenance beside the vault itself.
+-- Prune and verification of one vault take turns: a job can need the care of a vault beside the vault itself.
 ALTER TABLE job_scopes DROP CONSTRAINT job_scopes_resource_check;
 ALTER TABLE job_scopes ADD CONSTRAINT job_scopes_resource_check
-    CHECK (resource IN ('repository', 'vault', 'source', 'part', 'maintenance'));
+    CHECK (resource IN ('repository', 'vault', 'source', 'part', 'care'));
 
 -- Damage that verification has found: of a part whose stored bytes are not what was captured. The row goes when a later check finds the
 -- part whole. `seen_by` is the least level of verification that can see this damage: only such a one may clear it.

@@ -1,9 +1,9 @@
--- Prune and verification of one vault take turns: a job can need a vault's maintenance beside the vault itself. The list of resources
+-- Prune and verification of one vault take turns: a job can need the care of a vault beside the vault itself. The list of resources
 -- is a rule of the table that SQLite cannot alter; it changes nothing that is stored, so the rule alone is written anew (the way that
 -- SQLite's page on ALTER TABLE describes for such rules), and every column and index that the table has stays.
 PRAGMA writable_schema = ON;
 UPDATE sqlite_schema
-SET sql = replace(sql, '''source'', ''part'')', '''source'', ''part'', ''maintenance'')')
+SET sql = replace(sql, '''source'', ''part'')', '''source'', ''part'', ''care'')')
 WHERE type = 'table' AND name = 'job_scopes';
 PRAGMA writable_schema = RESET;
 

@@ -30,6 +30,6 @@ mod workers;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use domain::*;
-pub use options::{DatabaseLocation, EngineOptions, Observer, RetryPolicy, ServerKeyLocation};
+pub use options::{CareOptions, DatabaseLocation, EngineOptions, Observer, RetryPolicy, ServerKeyLocation};
 pub use secrets::{SERVER_KEY_BYTES, ServerKey};
 pub use service::{Download, Engine, StartMaintenance};

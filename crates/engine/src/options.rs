@@ -68,6 +68,43 @@ impl RetryPolicy {
     }
 }
 
+/// What the server does by itself for its vaults. A rhythm of `None` is switched off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CareOptions {
+    /// At most so often, a vault from which backups were forgotten is pruned.
+    pub prune_every: Option<Duration>,
+    /// How long a pack that nothing needs any more stays before it is deleted: longer than any backup takes.
+    pub keep_marked: Duration,
+    /// Share of unused bytes that a prune leaves in packs that are used otherwise, 0 to 1.
+    pub tolerated_unused: f64,
+    /// Most bytes that one prune moves into new packs.
+    pub max_repack_bytes: Option<u64>,
+    /// How often a vault's structure is checked.
+    pub structure_every: Option<Duration>,
+    /// How often a share of a vault's data is read.
+    pub data_every: Option<Duration>,
+    /// Into how many shares the data is divided; each day has its own. 1 to 256.
+    pub data_shares: u32,
+    /// How often the newest good backups of a repository are read back whole.
+    pub restore_every: Option<Duration>,
+}
+
+impl Default for CareOptions {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        Self {
+            prune_every: Some(DAY),
+            keep_marked: DAY,
+            tolerated_unused: 0.05,
+            max_repack_bytes: None,
+            structure_every: Some(DAY),
+            data_every: Some(DAY),
+            data_shares: 30,
+            restore_every: Some(7 * DAY),
+        }
+    }
+}
+
 /// Hears the name of a point and the job's attempt, on the job's own thread.
 pub type Observer = Arc<dyn Fn(&str, JobId, u32) + Send + Sync>;
 
@@ -97,6 +134,7 @@ pub struct EngineOptions {
     /// The zone in which plans without one are meant.
     pub zone: Tz,
     pub retry: RetryPolicy,
+    pub care: CareOptions,
     /// How often workers and reconcilers look for work that no wake-up told them of.
     pub poll: Duration,
     /// Told of each step that begins and each point of a run, before it goes on: tests stop a run at a known place with it.
@@ -123,6 +161,7 @@ impl EngineOptions {
             zstd_level: 2,
             zone: Tz::UTC,
             retry: RetryPolicy::default(),
+            care: CareOptions::default(),
             poll: Duration::from_secs(1),
             observer: None,
             namers: Vec::new(),

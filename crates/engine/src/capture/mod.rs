@@ -5,6 +5,7 @@
 mod convert;
 mod layout;
 mod manifest;
+mod proof;
 mod reader;
 mod sink;
 mod tags;
@@ -13,6 +14,7 @@ mod tree;
 pub(crate) use self::{
     convert::instant,
     manifest::{PartManifest, program},
+    proof::prove_download,
     reader::{JobPart, NoEvents, StoredPart},
     sink::{PartEvents, PartSink, VaultEvents},
     tags::Tags,

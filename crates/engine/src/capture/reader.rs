@@ -20,8 +20,8 @@ const LONGEST_MANIFEST: u64 = 64 << 20;
 
 /// One part in its vault.
 pub(crate) struct StoredPart {
-    tree: TreeReader,
-    source: Vec<u8>,
+    pub(super) tree: TreeReader,
+    pub(super) source: Vec<u8>,
     manifest: PartManifest,
     captured_at: Timestamp,
 }

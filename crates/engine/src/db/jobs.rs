@@ -90,7 +90,7 @@ impl Database {
 fn noun_of(resource: Resource) -> Noun {
     match resource {
         Resource::Repository => Noun::Repository,
-        Resource::Vault | Resource::Maintenance => Noun::Vault,
+        Resource::Vault | Resource::Care => Noun::Vault,
         Resource::Source => Noun::Source,
         Resource::Part => Noun::Part,
     }

@@ -199,8 +199,8 @@ pub enum Resource {
     Vault,
     Source,
     Part,
-    /// Of a vault, by its id: prune, verification and healing take turns, while captures and restores go on.
-    Maintenance,
+    /// The care of a vault, by its id: prune, verification and healing take turns, while captures and restores go on.
+    Care,
 }
 
 /// A job to be enqueued. `job.state` is `Queued`, or `Skipped` with its `failure` and `finished_at` for a run that is not

@@ -9,6 +9,7 @@ pub mod maintenance;
 pub mod merge;
 pub mod naming;
 pub mod plan;
+pub mod prune;
 pub mod repository;
 pub mod restore;
 pub mod retention;
@@ -22,6 +23,6 @@ pub mod waiting;
 pub use trivault_sources::{CaptureManifest, Conflict, Finding, Inventory, Progress, Selection, SourceConfig, Warning};
 
 pub use self::{
-    access::*, backup::*, error::*, ids::*, job::*, maintenance::*, merge::*, naming::*, plan::*, repository::*,
-    restore::*, retention::*, schedule::*, source::*, state::*, store::*, verification::*, waiting::*,
+    access::*, backup::*, error::*, ids::*, job::*, maintenance::*, merge::*, naming::*, plan::*, prune::*,
+    repository::*, restore::*, retention::*, schedule::*, source::*, state::*, store::*, verification::*, waiting::*,
 };

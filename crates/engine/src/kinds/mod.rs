@@ -6,12 +6,17 @@
 pub(crate) mod backup;
 mod drivers;
 pub(crate) mod forget;
+mod maintenance_events;
 pub(crate) mod merge;
 mod part_capture;
+pub(crate) mod prune;
 pub(crate) mod restore;
 mod restore_journal;
 pub(crate) mod restore_part;
 mod vaults;
+pub(crate) mod verify;
+mod verify_at_rest;
+mod verify_parts;
 
 #[cfg(test)]
 pub(crate) use self::restore_journal::leave as leave_in_journal;
@@ -42,14 +47,24 @@ pub(crate) enum Ending {
 
 /// Runs one attempt. Blocks.
 pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
-    match context.job().kind {
+    let kind = context.job().kind;
+    let outcome = match kind {
         JobKind::Backup => backup::run(context),
         JobKind::Restore => restore::run(context),
         JobKind::Forget => forget::run(context),
         JobKind::Merge => merge::run(context),
-        kind @ (JobKind::Prune | JobKind::Verify | JobKind::Import | JobKind::Export | JobKind::Drill) => {
+        JobKind::Verify => verify::run(context),
+        JobKind::Prune => prune::run(context),
+        JobKind::Import | JobKind::Export | JobKind::Drill => {
             let sentence = format!("This version of Trivault cannot run jobs of the kind {kind:?}.");
             Err(Error::new(ErrorCode::Unsupported, sentence).into())
         }
+    };
+    if let (Err(failed), JobKind::Backup | JobKind::Restore) = (&outcome, kind)
+        && failed.error.code == ErrorCode::Damaged
+    {
+        // Until the damaged packs are known and set aside, the next backup would meet them again.
+        verify_parts::look_for_the_cause_in_store(context);
     }
+    outcome
 }

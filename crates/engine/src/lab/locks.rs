@@ -12,7 +12,7 @@ use crate::{
     DatabaseLocation,
     db::{AuditEntry, ClaimLimits, Database, DatabaseOptions, Enqueue, Finish, JobScope, Labels, NewJob, Resource},
     domain::*,
-    kinds::{backup, forget, merge, restore},
+    kinds::{backup, forget, merge, prune, restore, verify},
     service::scheduler,
 };
 
@@ -70,6 +70,9 @@ fn operation(name: &str, job: u128) -> Option<(&'static str, Vec<JobScope>)> {
             scopes.extend(merge::scopes_of_folded(&older));
             ("merge", scopes)
         }
+        "prune of that vault" => ("prune", prune::scopes(VAULT)),
+        "verify of that vault" => ("verify of a vault", verify::scopes_of_vault(VAULT)),
+        "verify of that older part" => ("verify of backups", verify::scopes_of_parts(&older)),
         _ => return None,
     })
 }
@@ -153,6 +156,7 @@ fn check_needs(tables: &Tables) -> Result<(), String> {
             ("repository", Resource::Repository),
             ("source", Resource::Source),
             ("vault", Resource::Vault),
+            ("care", Resource::Care),
             ("part", Resource::Part),
         ] {
             let said = cells.get(column).ok_or_else(|| format!("The first table has no column {column:?}."))?;
@@ -162,7 +166,7 @@ fn check_needs(tables: &Tables) -> Result<(), String> {
                 return Err(format!("{row} needs the {column} {is:?}, and the table says {said:?}."));
             }
         }
-        if cells.len() != 4 {
+        if cells.len() != 5 {
             return Err("The first table has a column that no resource stands for.".to_owned());
         }
     }
@@ -323,7 +327,7 @@ async fn every_pair_of_kinds_runs_together_on_the_real_queue_where_the_table_say
 fn a_wrong_cell_or_a_missing_row_in_the_tables_is_noticed() {
     let tables = parse(TABLES).unwrap();
     for row in 0..tables.needs.len() {
-        for cell in 1..=4 {
+        for cell in 1..=5 {
             let (head, said) = ("| kind |", TABLES.lines().filter(|line| line.starts_with('|')).nth(row + 2).unwrap());
             let wrong = match cells(said)[cell].as_str() {
                 "" | "shared" => "alone",

@@ -1,5 +1,6 @@
 //! What brings the installation back to how it should be, again and again. None takes input, all are idempotent, one driver runs them.
 
+mod care;
 mod configuration;
 mod leftovers;
 mod plans;
@@ -44,10 +45,11 @@ enum Reconciler {
     Leftovers,
     Retention,
     WaitingJobs,
+    Care,
 }
 
 impl Reconciler {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::ExpiredLeases,
         Self::DuePlans,
         Self::InterruptedRestores,
@@ -61,6 +63,7 @@ impl Reconciler {
         Self::Leftovers,
         Self::Retention,
         Self::WaitingJobs,
+        Self::Care,
     ];
 
     fn every(self, inner: &Inner) -> Duration {
@@ -71,7 +74,7 @@ impl Reconciler {
             Self::InterruptedRestores | Self::Configuration | Self::StaleLocks | Self::WaitingJobs => 5 * SECOND,
             Self::DeadNodes | Self::UnusedKeys => MINUTE,
             // Looks at every backup there is.
-            Self::Retention => 10 * MINUTE,
+            Self::Retention | Self::Care => 10 * MINUTE,
             Self::StaleTokens | Self::VanishedSnapshots | Self::Leftovers => HOUR,
         }
     }
@@ -87,7 +90,8 @@ impl Reconciler {
             | Self::StaleTokens
             | Self::Leftovers
             | Self::Retention
-            | Self::WaitingJobs => false,
+            | Self::WaitingJobs
+            | Self::Care => false,
         }
     }
 
@@ -109,6 +113,7 @@ impl Reconciler {
             Self::Leftovers => leftovers::remove(inner).await,
             Self::Retention => retention_pass(inner).await,
             Self::WaitingJobs => waiting::note(inner).await,
+            Self::Care => care::start_due(inner).await,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     db::{AuditEntry, DueTask, Enqueue, Labels, NewJob, Occurrence},
     domain::*,
     schedule,
-    service::{Inner, Start, scheduler, start, start_merge},
+    service::{Inner, Start, scheduler, start, start_merge, start_prune},
 };
 
 /// Tasks that one pass starts.
@@ -59,6 +59,11 @@ async fn start_one(inner: &Arc<Inner>, due: DueTask) -> Result<()> {
                 job_attributes: Vec::new(),
             };
             start_merge(inner, &scheduler(), request, Some(occurrence.clone())).await
+        }
+        JobKind::Prune => {
+            let of = PruneOf::Repository(repository);
+            let request = StartPrune { of, task: Some(task.name.clone()), job_attributes: Vec::new() };
+            start_prune(inner, &scheduler(), request, Some(occurrence.clone())).await
         }
         kind => {
             let sentence = format!("This version of Trivault does not run tasks of the kind {kind:?} yet.");

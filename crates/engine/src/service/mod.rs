@@ -13,6 +13,7 @@ mod maintenance;
 mod merges;
 mod naming;
 mod plans;
+mod prunes;
 mod repositories;
 mod restores;
 mod retention;
@@ -20,6 +21,7 @@ mod sources;
 mod start_backup;
 mod start_restore;
 mod stores;
+mod verification;
 
 use std::sync::Arc;
 
@@ -28,8 +30,10 @@ pub use maintenance::StartMaintenance;
 
 pub(crate) use self::{
     merges::start as start_merge,
-    retention::pass as retention_pass,
+    prunes::start as start_prune,
+    retention::{apply as apply_retention, going as retention_goes, pass as retention_pass},
     start_backup::{Start, scheduler, start},
+    verification::start as start_verify,
 };
 use crate::{
     access::Access,

@@ -86,7 +86,7 @@ pub(crate) async fn pass(inner: &Arc<Inner>) -> Result<()> {
     outcome
 }
 
-async fn apply(inner: &Arc<Inner>, caller: &Caller, repository: RepositoryId) -> Result<Vec<Job>> {
+pub(crate) async fn apply(inner: &Arc<Inner>, caller: &Caller, repository: RepositoryId) -> Result<Vec<Job>> {
     let rules = inner.retention_of(repository).await?;
     let candidates = inner.db.retention_candidates(repository).await?;
     let mut jobs = Vec::new();
@@ -106,6 +106,14 @@ async fn apply(inner: &Arc<Inner>, caller: &Caller, repository: RepositoryId) ->
         }
     }
     Ok(jobs)
+}
+
+/// The backups that the next pass lets go, oldest first.
+pub(crate) async fn going(inner: &Inner, repository: RepositoryId) -> Result<Vec<BackupId>> {
+    let rules = inner.retention_of(repository).await?;
+    let candidates = inner.db.retention_candidates(repository).await?;
+    let verdicts = retention::decide(&candidates, &rules, inner.clock.now());
+    Ok(verdicts.into_iter().filter(|verdict| !verdict.keep).map(|verdict| verdict.id).collect())
 }
 
 fn refuse_emptying(preview: &[(RetentionCandidate, Verdict)]) -> Result<()> {
