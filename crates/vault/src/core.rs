@@ -246,13 +246,24 @@ impl Core {
         ask(&self.index())
     }
 
+    /// Tries once more when a pack has vanished that the index names: a prune elsewhere has copied what was in it to another and, a day
+    /// later, deleted it.
+    pub fn with_fresh_index<T>(&self, read: impl Fn() -> Result<T>) -> Result<T> {
+        match read() {
+            Err(error) if error.kind() == &VaultErrorKind::Missing => {
+                self.refresh()?;
+                read()
+            }
+            answer => answer,
+        }
+    }
+
     /// A whole blob, through the caches.
     pub fn load(&self, kind: BlobKind, id: &Id) -> Result<Arc<Vec<u8>>> {
         if let Some(blob) = self.cache.blob(id) {
             return Ok(blob);
         }
-        let location = self.locate(kind, id)?;
-        let plain = Arc::new(self.read_at(&location)?);
+        let plain = Arc::new(self.with_fresh_index(|| self.read_at(&self.locate(kind, id)?))?);
         self.cache.keep(*id, &plain);
         Ok(plain)
     }

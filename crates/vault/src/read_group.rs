@@ -20,6 +20,10 @@ pub(crate) fn load_group(core: &Core, ids: &[Id]) -> Result<Vec<Arc<Vec<u8>>>> {
     if let [id] = ids {
         return Ok(vec![core.load(BlobKind::Data, id)?]);
     }
+    core.with_fresh_index(|| load_several(core, ids))
+}
+
+fn load_several(core: &Core, ids: &[Id]) -> Result<Vec<Arc<Vec<u8>>>> {
     let mut found: HashMap<Id, Arc<Vec<u8>>> = HashMap::with_capacity(ids.len());
     let mut wanted = Vec::with_capacity(ids.len());
     for id in ids {

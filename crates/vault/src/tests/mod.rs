@@ -10,6 +10,7 @@ mod locks;
 mod prune;
 mod prune_beside;
 mod prune_crashes;
+mod prune_figures;
 mod prune_random;
 mod restic;
 mod scene;

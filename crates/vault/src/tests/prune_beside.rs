@@ -111,3 +111,18 @@ fn a_reader_that_was_open_before_a_prune_reads_on() {
     assert_eq!(read_all(&reader_of_kept, &[b"a"]).unwrap(), kept);
     assert_eq!(read_all(&reader_of_gone, &[b"b"]).unwrap(), gone, "its bytes stay a day");
 }
+
+#[test]
+fn a_vault_that_was_open_all_the_time_elsewhere_finds_what_prunes_have_moved() {
+    let scene = Scene::new();
+    let (kept, gone) = (noise(1, 900_000), noise(2, 700_000));
+    let both = capture_files(&scene.vault, &[(b"a", &kept), (b"b", &gone)]).unwrap();
+    let one = capture_files(&scene.vault, &[(b"a", &kept), (b"c", b"1")]).unwrap();
+    let other = scene.reopened();
+    let reader_from_before = reader(&other, &one);
+    scene.vault.forget(&both.snapshot).unwrap();
+    prune(&scene.vault, 0);
+    assert!(prune(&scene.vault, 25).deleted.packs > 0);
+    assert_eq!(read_all(&reader_from_before, &[b"a"]).unwrap(), kept);
+    assert_eq!(read_all(&reader(&other, &one), &[b"c"]).unwrap(), b"1");
+}
