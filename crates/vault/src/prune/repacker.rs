@@ -31,7 +31,11 @@ impl<'a> Repacker<'a> {
         let mut pack = slot.take().unwrap_or_else(|| OpenPack::new(blob.kind, Vec::new()));
         // The memory of two packs is part of what the whole prune has asked for.
         pack.add(blob.id, sealed, blob.uncompressed, 0, self.core.options.budget.nothing())?;
-        if pack.is_full() { self.store(pack) } else { Ok(drop(slot.replace(pack))) }
+        if pack.is_full() {
+            return self.store(pack);
+        }
+        *slot = Some(pack);
+        Ok(())
     }
 
     /// Makes all that was added durable and lists it.
