@@ -35,6 +35,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
         handlers::repositories::resume,
         handlers::info::get,
         handlers::backups::start,
+        handlers::merges::start,
+        handlers::prunes::start,
         handlers::history::list,
         handlers::restores::start,
     ),

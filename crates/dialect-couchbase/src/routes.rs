@@ -3,7 +3,7 @@
 use actix_web::{http::Method, web};
 use trivault_http::Route;
 
-use crate::handlers::{backups, cluster, history, info, not_supported, plans, repositories, restores};
+use crate::handlers::{backups, cluster, history, info, merges, not_supported, plans, prunes, repositories, restores};
 
 const CLUSTER: &str = "/api/v1/cluster/self";
 const PLANS: &str = "/api/v1/plan";
@@ -12,6 +12,8 @@ const ACTIVE: &str = "/api/v1/cluster/self/repository/active/{id}";
 const PAUSE: &str = "/api/v1/cluster/self/repository/active/{id}/pause";
 const RESUME: &str = "/api/v1/cluster/self/repository/active/{id}/resume";
 const BACKUP: &str = "/api/v1/cluster/self/repository/active/{id}/backup";
+const MERGE: &str = "/api/v1/cluster/self/repository/active/{id}/merge";
+const PRUNE: &str = "/api/v1/cluster/self/repository/active/{id}/prune";
 const STATE: &str = "/api/v1/cluster/self/repository/{state}";
 const REPOSITORY: &str = "/api/v1/cluster/self/repository/{state}/{id}";
 const INFO: &str = "/api/v1/cluster/self/repository/{state}/{id}/info";
@@ -31,6 +33,8 @@ pub fn table() -> Vec<Route> {
         Route::new(Method::POST, PAUSE, || web::route().to(repositories::pause)),
         Route::new(Method::POST, RESUME, || web::route().to(repositories::resume)),
         Route::new(Method::POST, BACKUP, || web::route().to(backups::start)),
+        Route::new(Method::POST, MERGE, || web::route().to(merges::start)),
+        Route::new(Method::POST, PRUNE, || web::route().to(prunes::start)),
     ];
     table.extend(not_supported::table());
     table.extend([

@@ -168,3 +168,74 @@ async fn a_repository_whose_bucket_was_made_anew_is_unhealthy_and_backs_nothing_
     assert_eq!(answer.json(), json!({ "status": 500, "msg": "could not send task", "extras": extras }));
     gateway.close().await;
 }
+
+#[tokio::test]
+async fn merged_backups_live_on_in_the_range_of_the_newest_and_the_history_names_them() {
+    let gateway = Gateway::open().await;
+    gateway.create("testRepo", BUCKET).await;
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        names.push(backup_of(&gateway.back_up("testRepo").await));
+    }
+    let merge = async |body: Value| {
+        let answer = gateway.call("POST", &format!("{R}/active/testRepo/merge"), &body.to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let task = answer.json()["task_name"].as_str().unwrap().to_owned();
+        assert!(task.starts_with("MERGE-"), "{task}");
+        gateway.follow(&format!("{R}/active/testRepo"), &task).await
+    };
+    let unknown = merge(json!({ "start": "2020-01-01T00_00_00Z", "end": names[2], "data_range": "" })).await;
+    assert_eq!((&unknown["status"], &unknown["type"]), (&json!("failed"), &json!("MERGE")), "{unknown}");
+    assert!(unknown["error"].as_str().unwrap().contains("2020-01-01T00_00_00Z"), "{unknown}");
+    let backwards = json!({ "start": names[2], "end": names[0] }).to_string();
+    let answer = gateway.call("POST", &format!("{R}/active/testRepo/merge"), &backwards).await;
+    assert_eq!((answer.status, &answer.json()["extras"]), (400, &json!("start is later than end")));
+
+    let run = merge(json!({ "start": names[1], "end": "latest" })).await;
+    assert_eq!((&run["status"], &run["type"]), (&json!("done"), &json!("MERGE")), "{run}");
+    let transfers = run["node_runs"][0]["stats"]["transfers"].as_array().unwrap();
+    let told: Vec<&str> = transfers.iter().map(|transfer| transfer["description"].as_str().unwrap()).collect();
+    assert_eq!(told, [format!("(1/2) Merging backup {}", names[1]), format!("(2/2) Merging backup {}", names[2])]);
+    assert_eq!(backup_of(&run), names[2], "the last one is the merged one's name");
+
+    let info = gateway.get(&format!("{R}/active/testRepo/info")).await;
+    let backups = info["backups"].as_array().unwrap();
+    assert_eq!(backups.len(), 2);
+    assert!(backups[0].get("range").is_none());
+    let merged = &backups[1];
+    assert_eq!((&merged["date"], &merged["type"]), (&json!(names[2]), &json!("MERGE - INCR")), "{merged}");
+    assert_eq!((&merged["source"], &merged["range"]), (&json!("Merge"), &json!([names[1], names[2]])));
+
+    // Everything: what was merged is merged on.
+    let run = merge(json!({})).await;
+    assert_eq!(run["status"], json!("done"), "{run}");
+    let info = gateway.get(&format!("{R}/active/testRepo/info")).await;
+    assert_eq!(info["count"], json!(1));
+    assert_eq!((&info["backups"][0]["type"], &info["backups"][0]["range"]), (&json!("MERGE - FULL"), &json!(names)));
+    let run =
+        restored(&gateway, "testRepo", json!({ "map_data": "travel-sample=ts9", "auto_create_buckets": true })).await;
+    assert_eq!(run["status"], json!("done"), "{run}");
+    assert_eq!(rows(&location(&gateway, "ts9").await), rows(&gateway.path("travel.db")));
+    gateway.close().await;
+}
+
+#[tokio::test]
+async fn a_prune_names_each_backup_that_its_repository_lets_go() {
+    let gateway = Gateway::open().await;
+    gateway.create("testRepo", BUCKET).await;
+    let names = [backup_of(&gateway.back_up("testRepo").await), backup_of(&gateway.back_up("testRepo").await)];
+    let all = gateway.engine.repositories(&gateway.caller, trivault_engine::RepositoryFilter::default()).await.unwrap();
+    let rules = trivault_engine::Retention { last: 1, ..trivault_engine::Retention::everything(gateway.engine.zone()) };
+    gateway.engine.set_retention(&gateway.caller, all[0].id, Some(rules), true).await.unwrap();
+    let answer = gateway.call("POST", &format!("{R}/active/testRepo/prune"), "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let task = answer.json()["task_name"].as_str().unwrap().to_owned();
+    let run = gateway.follow(&format!("{R}/active/testRepo"), &task).await;
+    assert_eq!((&run["status"], &run["type"]), (&json!("done"), &json!("PRUNE")), "{run}");
+    let transfers = run["node_runs"][0]["stats"]["transfers"].as_array().unwrap();
+    assert_eq!(transfers.len(), 1);
+    assert_eq!(transfers[0]["description"], json!(format!("Deleting backup {}", names[0])));
+    let info = gateway.get(&format!("{R}/active/testRepo/info")).await;
+    assert_eq!((&info["count"], &info["backups"][0]["date"]), (&json!(1), &json!(names[1])));
+    gateway.close().await;
+}

@@ -47,6 +47,7 @@ pub async fn open_engine(configuration: &Configuration, server: bool) -> Result<
         memory_budget: configuration.memory,
         zstd_level: configuration.compression_level,
         zone: configuration.zone,
+        care: configuration.care,
         namers: dialects(configuration)?.iter().map(|dialect| dialect.namer()).collect(),
         ..EngineOptions::new(configuration.data_directory.clone())
     };

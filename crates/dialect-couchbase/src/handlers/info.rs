@@ -1,7 +1,7 @@
 //! `.../info`.
 
 use actix_web::web::Json;
-use trivault_engine::{BackupFilter, ObjectKind, ObjectRef};
+use trivault_engine::{BackupFilter, BackupId, ObjectKind, ObjectRef};
 use trivault_http::BaseUrl;
 
 use super::lookup;
@@ -42,6 +42,8 @@ pub async fn get(call: Call) -> Result<Json<Info>> {
     let objects: Vec<ObjectRef> =
         backups.iter().map(|backup| ObjectRef::new(ObjectKind::Backup, backup.id.0)).collect();
     let names = engine.aliases(BACKUPS, &objects).await.map_err(failed)?;
+    let ids: Vec<BackupId> = backups.iter().map(|backup| backup.id).collect();
+    let merged = engine.merged_into(&ids).await.map_err(failed)?;
     let named: Vec<_> = objects
         .iter()
         .zip(&backups)
@@ -58,7 +60,7 @@ pub async fn get(call: Call) -> Result<Json<Info>> {
             .iter()
             .skip(offset)
             .take(limit.unwrap_or(usize::MAX))
-            .map(|(name, backup)| backup_to_wire(name, backup, source.as_str(), &cluster))
+            .map(|(name, backup)| backup_to_wire(name, backup, merged.get(&backup.id), source.as_str(), &cluster))
             .collect(),
     }))
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// `COVERAGE.md` has the same lines.
-pub const REFUSED: [(&str, &str); 24] = [
+pub const REFUSED: [(&str, &str); 22] = [
     ("GET", "/api/v1/config"),
     ("POST", "/api/v1/config"),
     ("PUT", "/api/v1/config"),
@@ -21,8 +21,6 @@ pub const REFUSED: [(&str, &str); 24] = [
     ("DELETE", "/api/v1/plan/{name}"),
     ("POST", "/api/v1/cluster/self/repository/import"),
     ("POST", "/api/v1/cluster/self/repository/active/{id}/archive"),
-    ("POST", "/api/v1/cluster/self/repository/active/{id}/merge"),
-    ("POST", "/api/v1/cluster/self/repository/active/{id}/prune"),
     ("POST", "/api/v1/cluster/self/repository/active/{id}/plan/{plan}"),
     ("POST", "/api/v1/cluster/self/repository/active/{id}/worm"),
     ("POST", "/api/v1/cluster/self/repository/active/{id}/cloudConfig"),

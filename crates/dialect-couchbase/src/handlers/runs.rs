@@ -1,6 +1,6 @@
 //! Jobs as task runs: the names around them, fetched for many at once.
 
-use trivault_engine::{Job, ObjectKind, ObjectRef, Result, Source, SourceId};
+use trivault_engine::{Job, JobId, ObjectKind, ObjectRef, Result, Source, SourceId};
 
 use crate::{
     NAME,
@@ -21,11 +21,14 @@ pub async fn render(call: &Call, jobs: &[Job], sources: &[Source], cluster: &str
     let tasks = engine.aliases(TASKS, &of_jobs).await?;
     let backups = engine.aliases(BACKUPS, &of_backups).await?;
     let attributes = engine.attributes_of(NAME, &of_jobs).await?;
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let about = engine.backups_of_jobs(&ids).await?;
     let source_name = |id: SourceId| sources.iter().find(|source| source.id == id).map(|source| source.name.clone());
     let runs = jobs.iter().filter_map(|job| {
         let parts = RunParts {
             alias: tasks.get(&of_job(job)).map(String::as_str),
             backup: of_backup(job).and_then(|backup| backups.get(&backup)).map(|alias| unscoped(alias)),
+            about: about.get(&job.id).map(Vec::as_slice).unwrap_or_default(),
             restore: attributes.get(&of_job(job)).and_then(|attributes| RestoreRecord::find(attributes)),
             source_name: &source_name,
             node_id: engine.node().simple().to_string(),

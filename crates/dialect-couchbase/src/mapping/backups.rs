@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trivault_engine::{Backup, BackupKind, BackupState, Part};
+use trivault_engine::{Backup, BackupKind, BackupState, Merged, Part};
 
-use crate::types;
+use crate::{
+    names::{BACKUPS, unscoped},
+    types,
+};
 
 /// Whether a backup is shown: one that has a name, and either lives or holds something that was stored whole.
 pub fn is_listed(backup: &Backup) -> bool {
@@ -17,8 +20,14 @@ pub fn is_listed(backup: &Backup) -> bool {
     }
 }
 
-/// `source` is this cluster's URL, `cluster_uuid` its id.
-pub fn backup_to_wire(name: &str, backup: &Backup, source: &str, cluster_uuid: &str) -> types::Backup {
+/// `merged` is what was folded into it, `source` this cluster's URL, `cluster_uuid` its id.
+pub fn backup_to_wire(
+    name: &str,
+    backup: &Backup,
+    merged: Option<&Merged>,
+    source: &str,
+    cluster_uuid: &str,
+) -> types::Backup {
     let Backup {
         id: _,
         repository: _,
@@ -39,11 +48,14 @@ pub fn backup_to_wire(name: &str, backup: &Backup, source: &str, cluster_uuid: &
     } = backup;
     types::Backup {
         date: name.to_owned(),
-        backup_type: match kind {
-            BackupKind::Full => types::BackupType::Full,
-            BackupKind::Incremental => types::BackupType::Incremental,
+        backup_type: match (merged.map(|merged| merged.kind), kind) {
+            (Some(BackupKind::Full), _) => types::BackupType::MergedFull,
+            (Some(BackupKind::Incremental), _) => types::BackupType::MergedIncremental,
+            (None, BackupKind::Full) => types::BackupType::Full,
+            (None, BackupKind::Incremental) => types::BackupType::Incremental,
         },
-        source: source.to_owned(),
+        source: if merged.is_some() { MERGE.to_owned() } else { source.to_owned() },
+        range: merged.map(|merged| range(merged, name)),
         events: 0,
         fts_alias: 0,
         size: stored_size(backup),
@@ -51,6 +63,15 @@ pub fn backup_to_wire(name: &str, backup: &Backup, source: &str, cluster_uuid: &
         complete: *state == BackupState::Succeeded,
         source_cluster_uuid: cluster_uuid.to_owned(),
     }
+}
+
+/// The source of merged backups.
+const MERGE: &str = "Merge";
+
+/// A merge has the name of the newest backup in it.
+fn range(merged: &Merged, name: &str) -> Vec<String> {
+    let folded = merged.backups.iter().filter_map(|former| former.name(BACKUPS)).map(unscoped);
+    folded.chain([name]).map(str::to_owned).collect()
 }
 
 /// Bytes that a backup takes in its store.
@@ -200,7 +221,7 @@ mod tests {
         part.items = Some(42);
         part.stored_size = Some(1000);
         part.manifest.as_mut().unwrap().inventory = inventory();
-        let shown = backup_to_wire("2020", &backup, "http://127.0.0.1:8097", "ab");
+        let shown = backup_to_wire("2020", &backup, None, "http://127.0.0.1:8097", "ab");
         let bucket = &shown.buckets[0];
         assert_eq!(
             (shown.size, bucket.size, bucket.items, bucket.mutations, bucket.index_count),
@@ -212,8 +233,25 @@ mod tests {
         let other = scope.collections.values().find(|collection| collection.id != 0).unwrap();
         assert_eq!(other.name, "air%2Eline%2Fs");
         backup.kind = BackupKind::Incremental;
-        let shown = backup_to_wire("2020", &backup, "", "");
+        let shown = backup_to_wire("2020", &backup, None, "", "");
         assert_eq!((shown.backup_type, shown.buckets[0].mutations), (types::BackupType::Incremental, 0));
+    }
+
+    #[test]
+    fn a_merge_shows_the_names_of_all_that_it_holds_and_its_own_last() {
+        use trivault_engine::{Alias, BackupId, FormerBackup};
+        let backup = tests_support::backup("travel-sample");
+        let former = |name: &str| FormerBackup {
+            id: BackupId(tests_support::id(name)),
+            names: vec![Alias::new("other", "x"), Alias::new(BACKUPS, format!("repo/{name}"))],
+        };
+        let mut merged = Merged { backups: vec![former("2018"), former("2019")], kind: BackupKind::Full };
+        let shown = backup_to_wire("2020", &backup, Some(&merged), "http://127.0.0.1:8097", "ab");
+        assert_eq!((shown.backup_type, shown.source.as_str()), (types::BackupType::MergedFull, "Merge"));
+        assert_eq!(shown.range.unwrap(), ["2018", "2019", "2020"]);
+        merged.kind = BackupKind::Incremental;
+        let shown = serde_json::to_value(backup_to_wire("2020", &backup, Some(&merged), "", "")).unwrap();
+        assert_eq!(shown["type"], "MERGE - INCR");
     }
 
     #[test]
@@ -228,7 +266,7 @@ mod tests {
         ] {
             backup.state = state;
             assert_eq!(is_listed(&backup), listed, "{state:?}");
-            let complete = backup_to_wire("", &backup, "", "").complete;
+            let complete = backup_to_wire("", &backup, None, "", "").complete;
             assert_eq!(complete, state == BackupState::Succeeded);
         }
         backup.state = BackupState::Failed;

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod backups;
 pub mod history;
+pub mod merges;
 pub mod plans;
 pub mod repositories;
 pub mod restores;

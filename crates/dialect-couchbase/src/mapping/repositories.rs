@@ -16,6 +16,12 @@ use crate::{
 };
 
 const ARCHIVE: &str = "archive";
+
+/// Whether a repository's archive is an object store.
+pub fn is_cloud(attributes: &[Attribute]) -> bool {
+    let archive = attributes.iter().find(|it| it.namespace == NAME && it.key == ARCHIVE);
+    archive.and_then(|it| it.value.as_str()).is_some_and(|archive| archive.contains("://"))
+}
 const CLOUD: &str = "cloud_info";
 
 /// The rule of ids, in the manual's words.

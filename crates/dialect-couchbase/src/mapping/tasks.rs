@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
-use trivault_engine::{Attribute, Job, JobKind, JobState, Progress, SourceId, Step, StepState};
+use trivault_engine::{Attribute, FormerBackup, Job, JobKind, JobState, Progress, SourceId, Step, StepState};
 
 use super::{
     plans::task_type,
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     NAME,
+    names::{BACKUPS, unscoped},
     types::{BucketStats, NodeRun, Stats, TaskRun, TaskStatus, TaskType, Transfer, TransferStats},
 };
 
@@ -45,6 +46,8 @@ pub struct RunParts<'a> {
     pub alias: Option<&'a str>,
     /// Name of the backup that the job makes or restores.
     pub backup: Option<&'a str>,
+    /// Backups that a merge or prune was about, oldest first.
+    pub about: &'a [FormerBackup],
     pub restore: Option<RestoreRecord>,
     /// Names of sources, for the counters.
     pub source_name: &'a dyn Fn(SourceId) -> Option<String>,
@@ -56,7 +59,7 @@ pub struct RunParts<'a> {
 
 /// A job as a task run; `None` for kinds that this wire has no word for.
 pub fn run_to_wire(job: &Job, parts: RunParts<'_>) -> Option<TaskRun> {
-    let RunParts { alias, backup, restore, source_name, node_id, cluster, zone } = parts;
+    let RunParts { alias, backup, about, restore, source_name, node_id, cluster, zone } = parts;
     let Job {
         id,
         kind,
@@ -98,7 +101,8 @@ pub fn run_to_wire(job: &Job, parts: RunParts<'_>) -> Option<TaskRun> {
         .collect();
     let names = match &restore {
         Some(record) => record.backups.clone(),
-        None => backup.map(str::to_owned).into_iter().collect(),
+        None if about.is_empty() => backup.map(str::to_owned).into_iter().collect(),
+        None => about.iter().filter_map(|former| former.name(BACKUPS)).map(|name| unscoped(name).to_owned()).collect(),
     };
     let figures = Figures {
         kind: *kind,
@@ -183,6 +187,7 @@ fn transfer(index: usize, last: usize, name: &str, figures: &Figures<'_>) -> Tra
         JobKind::Backup => format!("Backing up to {name}"),
         JobKind::Restore if last > 0 => format!("({}/{}) Restoring backup {name}", index + 1, last + 1),
         JobKind::Restore => format!("Restoring backup {name}"),
+        JobKind::Merge if last > 0 => format!("({}/{}) Merging backup {name}", index + 1, last + 1),
         JobKind::Merge => format!("Merging backup {name}"),
         JobKind::Prune | JobKind::Forget | JobKind::Verify | JobKind::Import | JobKind::Export | JobKind::Drill => {
             format!("Deleting backup {name}")

@@ -13,6 +13,7 @@ fn show(job: &Job, restore: Option<RestoreRecord>) -> Value {
         RunParts {
             alias: Some(ALIAS),
             backup: Some(NAME_OF_BACKUP),
+            about: &[],
             restore,
             source_name: &|source| (source.0 == id("travel-sample")).then(|| "travel-sample".to_owned()),
             node_id: "1208b19a4d30e0b4c6af96b6448b4969".to_owned(),
@@ -154,6 +155,7 @@ fn jobs_that_this_wire_has_no_word_for_are_not_shown() {
             RunParts {
                 alias: Some("x"),
                 backup: None,
+                about: &[],
                 restore: None,
                 source_name: &|_| None,
                 node_id: String::new(),

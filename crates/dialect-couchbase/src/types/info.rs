@@ -25,8 +25,12 @@ pub struct Backup {
     pub date: String,
     #[serde(rename = "type")]
     pub backup_type: BackupType,
-    /// Where the data came from: this cluster's URL.
+    /// Where the data came from: this cluster's URL; `Merge` for merges.
     pub source: String,
+    /// Merges only: the names of all merged backups, oldest first, its own last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub range: Option<Vec<String>>,
     /// Eventing functions: always 0.
     pub events: u64,
     /// Search aliases: always 0.
@@ -46,6 +50,10 @@ pub enum BackupType {
     Full,
     #[serde(rename = "INCR")]
     Incremental,
+    #[serde(rename = "MERGE - FULL")]
+    MergedFull,
+    #[serde(rename = "MERGE - INCR")]
+    MergedIncremental,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -2,6 +2,7 @@
 
 mod error;
 mod info;
+mod merge;
 mod plan;
 mod repository;
 mod restore;
@@ -9,6 +10,7 @@ mod task;
 
 pub use error::*;
 pub use info::*;
+pub use merge::*;
 pub use plan::*;
 pub use repository::*;
 pub use restore::*;

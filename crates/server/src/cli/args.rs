@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what `--help` teaches.
 
+mod care;
 mod maintenance;
 mod retention;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
+    care::{MergeArguments, PruneArguments, VerifyCommand},
     maintenance::MaintenanceCommand,
     retention::{RetentionCommand, RetentionRules, WhichRepository},
 };
@@ -93,6 +95,13 @@ pub enum Command {
     /// Retention: what a repository keeps; look ahead before anything goes.
     #[command(subcommand)]
     Retention(RetentionCommand),
+    /// Verification: check that what is stored is what was captured; see when that was last done.
+    #[command(subcommand)]
+    Verify(VerifyCommand),
+    /// Free the bytes of deleted backups: mark what nothing needs, delete what was marked a day before.
+    Prune(PruneArguments),
+    /// Fold a range of a repository's backups into its newest.
+    Merge(MergeArguments),
     /// Jobs: list, show, read the log, cancel.
     #[command(subcommand)]
     Jobs(JobsCommand),

@@ -1,6 +1,7 @@
 //! `trivault backup`.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{BufWriter, Write},
     os::unix::fs::OpenOptionsExt as _,
@@ -8,8 +9,8 @@ use std::{
 };
 
 use trivault_engine::{
-    Backup, BackupFilter, BackupId, ErrorCode, ExportFormat, NewRepository, PartId, SecretText, SourceSelection,
-    StartBackup, Trigger,
+    Backup, BackupFilter, BackupId, ErrorCode, ExportFormat, NewRepository, PartDamage, PartId, SecretText,
+    SourceSelection, StartBackup, Trigger,
 };
 
 use super::{
@@ -40,8 +41,9 @@ pub async fn run(common: &Common, command: BackupCommand) -> Result<(), String> 
             };
             let filter = BackupFilter { source, limit: Some(limit), ..BackupFilter::default() };
             let backups = engine.backups(caller, filter).await.map_err(sentence)?;
+            let damage = damage_of(&session, &backups).await?;
             if json {
-                return output::json(&backups);
+                return output::json(&with_damage(&backups, &damage)?);
             }
             let mut table = output::Table::new(&["ID", "CREATED", "STATE", "SOURCES", "SIZE", "ADDED"]);
             for backup in backups {
@@ -49,7 +51,7 @@ pub async fn run(common: &Common, command: BackupCommand) -> Result<(), String> 
                 table.row(vec![
                     backup.id.to_string(),
                     output::instant(Some(backup.created_at)),
-                    output::word(&backup.state),
+                    state(&backup, &damage),
                     sources.join(","),
                     output::bytes(backup.size()),
                     output::bytes(backup.stored_size()),
@@ -59,7 +61,18 @@ pub async fn run(common: &Common, command: BackupCommand) -> Result<(), String> 
         }
         BackupCommand::Show { id, json } => {
             let backup = engine.backup(caller, BackupId(id)).await.map_err(sentence)?;
-            if json { output::json(&backup) } else { show(&backup) }
+            let damage = damage_of(&session, std::slice::from_ref(&backup)).await?;
+            if json {
+                return output::json(&with_damage(std::slice::from_ref(&backup), &damage)?[0]);
+            }
+            show(&backup)?;
+            for part in &backup.parts {
+                if let Some(PartDamage { found_at, sentence, .. }) = damage.get(&part.id) {
+                    let found = output::instant(Some(*found_at));
+                    output::line(&format!("DAMAGED since {found} ({}): {sentence}", part.source_name))?;
+                }
+            }
+            Ok(())
         }
         BackupCommand::Export { id, format, output, passcode_file } => {
             let passcode = passcode_file.as_deref().map(passcode).transpose()?;
@@ -75,6 +88,36 @@ pub async fn run(common: &Common, command: BackupCommand) -> Result<(), String> 
             output::line(&format!("Deleted the backup {id}. Its bytes are freed by the next prune."))
         }
     }
+}
+
+type Damage = HashMap<PartId, PartDamage>;
+
+async fn damage_of(session: &Session, backups: &[Backup]) -> Result<Damage, String> {
+    let ids: Vec<BackupId> = backups.iter().map(|backup| backup.id).collect();
+    session.engine.damage_of(&ids).await.map_err(sentence)
+}
+
+/// A backup that is damaged is no good one, whatever its state says.
+fn state(backup: &Backup, damage: &Damage) -> String {
+    match backup.parts.iter().any(|part| damage.contains_key(&part.id)) {
+        true => "DAMAGED".to_owned(),
+        false => output::word(&backup.state),
+    }
+}
+
+/// Backups as JSON, each with the damage of its parts where there is any.
+fn with_damage(backups: &[Backup], damage: &Damage) -> Result<Vec<serde_json::Value>, String> {
+    let unwritable = |error| format!("The answer cannot be written: {error}.");
+    let mut values = Vec::new();
+    for backup in backups {
+        let mut value = serde_json::to_value(backup).map_err(unwritable)?;
+        let found: Vec<&PartDamage> = backup.parts.iter().filter_map(|part| damage.get(&part.id)).collect();
+        if let (Some(object), false) = (value.as_object_mut(), found.is_empty()) {
+            object.insert("damage".to_owned(), serde_json::to_value(found).map_err(unwritable)?);
+        }
+        values.push(value);
+    }
+    Ok(values)
 }
 
 async fn create(

@@ -64,6 +64,15 @@ fn rows(configuration: &Configuration) -> Vec<(String, String)> {
         ("memory in flight".to_owned(), output::bytes(configuration.memory)),
         ("ArcGIS contexts".to_owned(), configuration.contexts.join(", ")),
     ];
+    let care = &configuration.care;
+    for (name, every) in [
+        ("prune after deletions", care.prune_every),
+        ("check of the structure", care.structure_every),
+        ("read of a share of the data", care.data_every),
+        ("restore test", care.restore_every),
+    ] {
+        rows.push((name.to_owned(), config::care::described(every)));
+    }
     for window in &configuration.maintenance_windows {
         rows.push(("maintenance window".to_owned(), super::maintenance::described(window)));
     }

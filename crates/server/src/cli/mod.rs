@@ -5,6 +5,8 @@ mod backup;
 mod check_config;
 mod jobs;
 mod maintenance;
+mod merge;
+mod prune;
 mod restore;
 mod retention;
 pub mod session;
@@ -13,6 +15,7 @@ mod store;
 mod token;
 mod user;
 mod vault;
+mod verify;
 
 use serde_json::json;
 
@@ -35,6 +38,9 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
         Command::Backup(command) => backup::run(&common, command).await,
         Command::Restore(arguments) => restore::run(&common, arguments).await,
         Command::Retention(command) => retention::run(&common, command).await,
+        Command::Verify(command) => verify::run(&common, command).await,
+        Command::Prune(arguments) => prune::run(&common, arguments).await,
+        Command::Merge(arguments) => merge::run(&common, arguments).await,
         Command::Jobs(command) => jobs::run(&common, command).await,
         Command::Maintenance(command) => maintenance::run(&common, command).await,
         Command::Key(command) => vault::run_key(&common, command).await,

@@ -69,7 +69,7 @@ pub async fn run(common: &Common, command: RetentionCommand) -> Result<(), Strin
     }
 }
 
-async fn find(session: &Session, which: &WhichRepository) -> Result<Repository, String> {
+pub async fn find(session: &Session, which: &WhichRepository) -> Result<Repository, String> {
     let WhichRepository { repository, owner } = which;
     let filter = RepositoryFilter { owner: owner.clone(), name: Some(repository.clone()), store: None };
     let mut found = session.engine.repositories(&session.caller, filter).await.map_err(sentence)?;

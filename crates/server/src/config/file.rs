@@ -26,6 +26,7 @@ pub struct File {
     pub log: Log,
     pub limits: Limits,
     pub maintenance: Maintenance,
+    pub care: Care,
     pub sources: Vec<Source>,
     pub stores: Vec<Store>,
     pub users: Vec<User>,
@@ -99,6 +100,28 @@ pub struct Maintenance {
     /// Restores wait in the windows too.
     pub hold_restores: bool,
     pub windows: Vec<MaintenanceWindow>,
+}
+
+/// How often vaults are pruned and verified by themselves. 0 switches a rhythm off.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Care {
+    /// At most so often after backups were deleted, hours.
+    pub prune_hours: Option<u64>,
+    /// How long what nothing needs stays before it is deleted, hours: longer than any backup or restore takes.
+    pub keep_marked_hours: Option<u64>,
+    /// Unused share of a pack that is left alone, percent.
+    pub tolerated_unused_percent: Option<u32>,
+    /// Most GiB that one prune moves; no limit when absent.
+    pub repack_gib: Option<u64>,
+    /// Checks of the structure, hours.
+    pub structure_hours: Option<u64>,
+    /// Reads of a share of the data, hours.
+    pub data_hours: Option<u64>,
+    /// Into how many shares the data is divided, 1 to 256.
+    pub data_shares: Option<u32>,
+    /// Reading the newest backups back whole, hours.
+    pub restore_hours: Option<u64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

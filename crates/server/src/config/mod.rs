@@ -1,5 +1,6 @@
 //! What the server runs with: embedded defaults, then the configuration file, then the environment and the command line.
 
+pub mod care;
 pub mod file;
 pub mod maintenance;
 pub mod resolve;

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use trivault_engine::{MaintenanceWindow, NewSource, NewStore, Role, SecretText, StoreCredentials, StoreLocation};
+use trivault_engine::{
+    CareOptions, MaintenanceWindow, NewSource, NewStore, Role, SecretText, StoreCredentials, StoreLocation,
+};
 use trivault_http::Network;
 use trivault_sources::{SourceConfig, postgresql};
 
@@ -70,6 +72,7 @@ pub struct Configuration {
     pub stop_time: Duration,
     pub lease: Duration,
     pub compression_level: i32,
+    pub care: CareOptions,
     pub maintenance_windows: Vec<MaintenanceWindow>,
     pub maintenance_holds_restores: bool,
     /// Managed ones; those of earlier starts that are missing here are detached.
@@ -112,6 +115,7 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         log,
         limits,
         maintenance,
+        care,
         sources,
         stores,
         users,
@@ -157,6 +161,7 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         stop_time: Duration::from_secs(within("limits.stop_seconds", stop_seconds.unwrap_or(30), 0, 3600)?),
         lease: Duration::from_secs(within("limits.lease_seconds", lease_seconds.unwrap_or(60), 2, 3600)?),
         compression_level: within("limits.compression_level", compression_level.unwrap_or(2), 1, 19)?,
+        care: super::care::options(&care)?,
         maintenance_windows: maintenance
             .windows
             .into_iter()
@@ -189,7 +194,7 @@ fn default_data_directory() -> PathBuf {
     }
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<T, String> {
+pub(super) fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<T, String> {
     if value < least || value > most {
         return Err(format!("{key} is {value}; it can be {least} to {most}."));
     }
