@@ -170,17 +170,17 @@ impl Bench {
         let mut memory = Footprint::default();
         for round in 0..self.rounds {
             self.server.query("postgres", "CREATE DATABASE peer");
-            self.settle();
+            self.settle()?;
             let mut command = self.program("pg_restore");
             command.args(["-j2", "-d", "peer"]).arg(&file);
             peer.push(run(&command, None, &self.work.path().join("time"))?);
             let whole = format!("whole_{round}");
-            self.settle();
+            self.settle()?;
             let (cost, footprint) = gateway.restore(self, &["--to-database", &whole])?;
             ours.push(cost);
             memory = memory.max(footprint);
             let table = format!("table_{round}");
-            self.settle();
+            self.settle()?;
             part.push(gateway.restore(self, &["--to-database", &table, "--table", "public.customers"])?.0);
             for database in ["peer", &whole, &table] {
                 self.server.query("postgres", &format!("DROP DATABASE {database}"));
@@ -232,9 +232,10 @@ impl Bench {
         Ok(())
     }
 
-    /// What one side has left to be written must not slow the other.
-    fn settle(&self) {
+    /// What one side has left to be written must not slow the other: the server's pages, and the machine's.
+    fn settle(&self) -> Outcome {
         self.server.query("postgres", "CHECKPOINT");
+        if Command::new("sync").status()?.success() { Ok(()) } else { Err("sync failed".into()) }
     }
 
     /// One of the server's programs, told by its environment where the server is and who asks.
