@@ -14,7 +14,7 @@ use crate::{
     capture::{PartManifest, PartSink, StoredPart, Tags, VaultEvents, instant, program},
     db::{Fenced, PartDone},
     domain::{Alias, BackupKind, BackupState, Error, ErrorCode, ObjectKind, ObjectRef, Part, Source, StepState},
-    failure::{JobError, JobResult, in_job},
+    failure::{JobError, JobResult, from_vault, in_job},
     run::{PartScope, RunContext},
     storage::catalogue,
 };
@@ -314,7 +314,7 @@ fn previous(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<O
 fn adopt(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<bool> {
     let mut adopted = false;
     for snapshot in snapshots_of(work, part)? {
-        let whole = if adopted { None } else { check(work, part, &snapshot)? };
+        let whole = if adopted { None } else { check(context, work, part, &snapshot)? };
         let Some(stored) = whole else {
             work.vault.forget(&snapshot.id)?;
             continue;
@@ -335,8 +335,10 @@ fn adopt(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<bool
 }
 
 /// Reads the manifest and every directory, and of each stream its beginning; `None` when something is not there.
-fn check(work: &BackupWork, part: &Part, snapshot: &Snapshot) -> JobResult<Option<StoredPart>> {
+fn check(context: &RunContext, work: &BackupWork, part: &Part, snapshot: &Snapshot) -> JobResult<Option<StoredPart>> {
     let whole = || -> Result<StoredPart, Error> {
+        // Whoever wrote it may have died before it looked whether a prune had marked what it relies on.
+        work.vault.secure(snapshot, &|| context.should_stop()).map_err(from_vault)?;
         let stored = StoredPart::open(&work.vault, snapshot, &part.source_name)?;
         stored.read_through(ADOPTION_READS)?;
         Ok(stored)
