@@ -125,7 +125,8 @@ impl Tasks {
 
 #[cfg(test)]
 mod tests {
-    use trivault_engine::{Plan, PlanId};
+    use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
+    use trivault_engine::{Plan, PlanId, schedule};
 
     use super::*;
     use crate::mapping::plans::plan_to_wire;
@@ -153,5 +154,66 @@ mod tests {
             .collect();
         let expected: serde_json::Value = serde_json::from_str(include_str!("../fixtures/default_plans.json")).unwrap();
         assert_eq!(serde_json::to_value(shown).unwrap(), expected);
+    }
+
+    /// The wall clock of the zone, minute by minute from `at` on, until it shows what is wanted.
+    fn walk(zone: Tz, mut at: DateTime<Utc>, wanted: impl Fn(DateTime<Tz>) -> bool) -> DateTime<Utc> {
+        while !wanted(at.with_timezone(&zone)) {
+            at += TimeDelta::minutes(1);
+        }
+        at
+    }
+
+    /// When a run comes after the one of `base`, read off the manual's words.
+    fn slow_next(rule: &Rule, zone: Tz, base: DateTime<Utc>) -> DateTime<Utc> {
+        let date = |at: DateTime<Tz>| at.date_naive();
+        let today = date(base.with_timezone(&zone));
+        let shows = |at: DateTime<Tz>, time: Option<TimeOfDay>| {
+            time.is_some_and(|time| (at.hour(), at.minute()) == (time.hour.into(), time.minute.into()))
+        };
+        let whole = base.with_second(0).unwrap();
+        match rule {
+            Rule::Every { count, unit: Unit::Hours, at } => {
+                let minute = u32::from(at.unwrap().minute);
+                walk(zone, base + TimeDelta::hours(i64::from(*count)), |at| at.minute() == minute)
+            }
+            Rule::Every { count, unit: Unit::Days, at } => {
+                let day = (0..*count).fold(today, |day, _| day.succ_opt().unwrap());
+                walk(zone, whole, |now| date(now) == day && shows(now, *at))
+            }
+            Rule::Weekday { count: 1, weekday, at } => {
+                walk(zone, whole, |now| date(now) > today && now.weekday() == *weekday && shows(now, *at))
+            }
+            other => panic!("no shipped plan has the rule {other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_task_of_the_shipped_plans_runs_for_two_years_when_the_manual_says() {
+        // Friday morning, as in the manual's example: `_daily_backups` begins with `backup_saturday`.
+        let attached: DateTime<Utc> = "2026-01-02T07:00:41Z".parse().unwrap();
+        let zone = Tz::Europe__Berlin;
+        let two_years = attached + TimeDelta::days(731);
+        for plan in plans(zone) {
+            let mut firsts = Vec::new();
+            for task in &plan.tasks {
+                let mut due = attached;
+                let mut runs = 0;
+                while due < two_years {
+                    let expected = slow_next(&task.schedule.rule, zone, due);
+                    let found = schedule::next(&task.schedule, due);
+                    assert_eq!(found, Some(expected), "{} {} after {due}", plan.name, task.name);
+                    if runs == 0 {
+                        firsts.push((expected, task.name.as_str()));
+                    }
+                    due = expected;
+                    runs += 1;
+                }
+                assert!(runs >= 26, "{} {} ran {runs} times", plan.name, task.name);
+            }
+            if plan.name == "_daily_backups" {
+                assert_eq!(firsts.iter().min().unwrap().1, "backup_saturday");
+            }
+        }
     }
 }

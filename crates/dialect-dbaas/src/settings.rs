@@ -126,7 +126,9 @@ fn plan(name: &str, hours: &[u8]) -> NewPlan {
 fn hours_of(plan: &Plan) -> Vec<u8> {
     let hours = plan.tasks.iter().filter_map(|task| match &task.schedule.rule {
         Rule::HoursOfDay { hours } => Some(hours.iter().copied()),
-        Rule::Every { count: _, unit: _, at: _ } | Rule::Weekday { count: _, weekday: _, at: _ } => None,
+        Rule::Every { count: _, unit: _, at: _ }
+        | Rule::Weekday { count: _, weekday: _, at: _ }
+        | Rule::Cron { cron: _, bounds: _ } => None,
     });
     let mut hours: Vec<u8> = hours.flatten().collect();
     hours.sort_unstable();

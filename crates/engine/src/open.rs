@@ -75,6 +75,7 @@ impl Engine {
             data,
             storage,
             work: Work::default(),
+            schedule_watch: reconcilers::ScheduleWatch::default(),
             _server_lock: server_lock,
             options,
         };

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use crate::{
     clock::{Clock, SystemClock},
     domain::{JobId, Namer, SecretText},
+    schedule::Grace,
     secrets::ServerKey,
 };
 
@@ -135,6 +136,8 @@ pub struct EngineOptions {
     pub zone: Tz,
     pub retry: RetryPolicy,
     pub care: CareOptions,
+    /// How long after its time a scheduled backup or verification may still succeed before it is overdue.
+    pub overdue_grace: Grace,
     /// How often workers and reconcilers look for work that no wake-up told them of.
     pub poll: Duration,
     /// Told of each step that begins and each point of a run, before it goes on: tests stop a run at a known place with it.
@@ -162,6 +165,7 @@ impl EngineOptions {
             zone: Tz::UTC,
             retry: RetryPolicy::default(),
             care: CareOptions::default(),
+            overdue_grace: Grace::Proportional,
             poll: Duration::from_secs(1),
             observer: None,
             namers: Vec::new(),

@@ -184,6 +184,7 @@ fn schedule_to_wire(schedule: Schedule, job_type: TaskType) -> types::TaskSchedu
         Rule::Weekday { count, weekday, at } => (count, weekday_to_wire(weekday), at),
         // Another dialect's rule, which no plan of ours has: the nearest that this wire can say.
         Rule::HoursOfDay { hours } => (1, Period::Days, hours.first().map(|hour| TimeOfDay { hour: *hour, minute: 0 })),
+        Rule::Cron { cron: _, bounds: _ } => (1, Period::Days, None),
     };
     let time = at.map(|TimeOfDay { hour, minute }| format!("{hour:02}:{minute:02}"));
     types::TaskSchedule { job_type, frequency, period, time, start_now }

@@ -167,6 +167,8 @@ impl Tx {
                 .bind(due)
                 .fetch_one(&mut *self.0)
                 .await?;
+        // After the clock went back, a schedule can stand on a run that there was already: it must not stay there.
+        self.move_on(*repository, task, *due, *next_run, None).await?;
         Ok(Some(JobId(standing)))
     }
 

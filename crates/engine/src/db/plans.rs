@@ -51,6 +51,50 @@ impl Database {
         })
     }
 
+    /// Of all owners, by owner and name.
+    pub async fn all_plans(&self) -> Result<Vec<Plan>> {
+        in_read!(self, tx => {
+            let rows = tx.all_plans().await?;
+            let objects: Vec<_> = rows.iter().map(PlanRow::object).collect();
+            let attributes = tx.attributes_of_plans(&objects).await?;
+            with_attributes(rows, attributes)?
+        })
+    }
+
+    /// `false` when there is none of that id. Repositories that are no longer active lose it.
+    ///
+    /// # Errors
+    /// `InUse(Plan)`: a sentence with the names of active repositories that have it.
+    pub async fn delete_plan(&self, id: PlanId, audit: &AuditEntry) -> Result<bool> {
+        in_write!(self, tx => {
+            tx.refuse_plan_in_use(id, "deleted").await?;
+            tx.take_plan_from_inactive(id).await?;
+            let deleted = tx.delete_plan(id).await?;
+            if deleted {
+                tx.forget_labels(ObjectRef::new(ObjectKind::Plan, id.0)).await?;
+                tx.audit(audit).await?;
+            }
+            deleted
+        })
+    }
+
+    /// Gives a plan that no active repository has this content; `None` when there is none of that owner and name.
+    ///
+    /// # Errors
+    /// `InUse(Plan)`, as [`Database::delete_plan`].
+    pub async fn replace_unused_plan(&self, plan: &Plan, audit: &AuditEntry) -> Result<Option<Plan>> {
+        in_write!(self, tx => {
+            let Some(row) = tx.plan_named(&plan.owner, &plan.name).await? else { return Ok(None) };
+            tx.refuse_plan_in_use(PlanId(row.id), "changed").await?;
+            let (id, created_at) = tx.update_plan(plan).await?;
+            tx.forget_labels(ObjectRef::new(ObjectKind::Plan, id)).await?;
+            let plan = Plan { id: PlanId(id), created_at, ..plan.clone() };
+            tx.put_plan_attributes(plan.id, &plan.attributes).await?;
+            tx.audit(audit).await?;
+            Some(plan)
+        })
+    }
+
     /// Creates the plan or gives the one of the same owner and name this content; active repositories with it get
     /// `schedule`.
     pub async fn put_plan(&self, plan: &Plan, schedule: &[ScheduleEntry], audit: &AuditEntry) -> Result<Plan> {
@@ -117,6 +161,46 @@ impl Tx {
             .bind(owner)
             .fetch_all(&mut *self.0)
             .await?)
+    }
+
+    async fn all_plans(&mut self) -> Sql<Vec<PlanRow>> {
+        Ok(sqlx::query_as("SELECT * FROM plans ORDER BY owner, builtin DESC, name").fetch_all(&mut *self.0).await?)
+    }
+
+    async fn refuse_plan_in_use(&mut self, id: PlanId, what: &str) -> Sql<()> {
+        let names: Vec<String> = sqlx::query_scalar(
+            "SELECT name FROM repositories WHERE plan_id = $1 AND state = 'active' ORDER BY name LIMIT 10",
+        )
+        .bind(id.0)
+        .fetch_all(&mut *self.0)
+        .await?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let noun = if names.len() == 1 { "repository" } else { "repositories" };
+        let sentence = format!("The plan cannot be {what}: it is in use by the {noun} {}.", names.join(", "));
+        let error = Error::new(ErrorCode::InUse(Noun::Plan), sentence);
+        Err(error.hint("Attach another plan to them first, or none: `trivault plan detach`.").into())
+    }
+
+    async fn take_plan_from_inactive(&mut self, id: PlanId) -> Sql<()> {
+        sqlx::query("UPDATE repositories SET plan_id = NULL WHERE plan_id = $1 AND state <> 'active'")
+            .bind(id.0)
+            .execute(&mut *self.0)
+            .await?;
+        Ok(())
+    }
+
+    /// A repository that takes the plan at this very moment wins.
+    async fn delete_plan(&mut self, id: PlanId) -> Sql<bool> {
+        let deleted = sqlx::query("DELETE FROM plans WHERE id = $1").bind(id.0).execute(&mut *self.0).await;
+        match deleted {
+            Ok(deleted) => Ok(deleted.rows_affected() == 1),
+            Err(sqlx::Error::Database(refused)) if refused.is_foreign_key_violation() => {
+                Err(Error::new(ErrorCode::InUse(Noun::Plan), "The plan was given to a repository just now.").into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn plan(&mut self, id: PlanId) -> Sql<Option<PlanRow>> {

@@ -168,6 +168,17 @@ pub struct DueTask {
     pub task: PlanTask,
     /// The occurrence: the `next_run` that has come.
     pub due: DateTime<Utc>,
+    /// Runs that are bounded in number are counted from here.
+    pub plan_changed_at: DateTime<Utc>,
+}
+
+/// A task that stands in the schedule, with its history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskHistory {
+    pub repository: RepositoryId,
+    pub entry: ScheduleEntry,
+    pub last_run: Option<TaskRun>,
+    pub last_success: Option<TaskRun>,
 }
 
 /// Binds what is enqueued to one run of a plan's task, so that two nodes never enqueue it twice.

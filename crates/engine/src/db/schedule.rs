@@ -1,6 +1,9 @@
 //! When plans' tasks run next.
 
-use super::{prelude::*, text::from_json};
+use super::{
+    prelude::*,
+    text::{from_json, from_word},
+};
 
 impl Database {
     /// Of one repository, in the plan's order.
@@ -12,11 +15,12 @@ impl Database {
     pub async fn due_tasks(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<DueTask>> {
         in_read!(self, tx => {
             let mut due_tasks = Vec::new();
-            for (repository, plan, name, due, tasks) in tx.due_tasks(now, limit).await? {
+            for (repository, plan, name, due, tasks, plan_changed_at) in tx.due_tasks(now, limit).await? {
                 let tasks: Vec<PlanTask> = from_json(&tasks)?;
                 // A row whose task the plan no longer has cannot stand: plan and schedule change together.
                 if let Some(task) = tasks.into_iter().find(|task| task.name == name) {
-                    due_tasks.push(DueTask { repository: RepositoryId(repository), plan: PlanId(plan), task, due });
+                    let (repository, plan) = (RepositoryId(repository), PlanId(plan));
+                    due_tasks.push(DueTask { repository, plan, task, due, plan_changed_at });
                 }
             }
             due_tasks
@@ -26,6 +30,24 @@ impl Database {
     /// When the next task is due, over all repositories.
     pub async fn next_due(&self) -> Result<Option<DateTime<Utc>>> {
         in_read!(self, tx => { tx.next_due().await? })
+    }
+
+    /// All tasks that stand in the schedule, or those of one repository, with their newest run and success.
+    pub async fn task_histories(&self, repository: Option<RepositoryId>) -> Result<Vec<TaskHistory>> {
+        in_read!(self, tx => {
+            let rows = tx.task_histories(repository).await?;
+            rows.into_iter().map(HistoryRow::into_history).collect::<Sql<_>>()?
+        })
+    }
+
+    /// When runs of a task were due that there have been, after `from`, the earliest first.
+    pub async fn occurrences_after(
+        &self,
+        repository: RepositoryId,
+        task: &str,
+        from: DateTime<Utc>,
+    ) -> Result<Vec<DateTime<Utc>>> {
+        in_read!(self, tx => { tx.occurrences_after(repository, task, from).await? })
     }
 
     /// Moves a task on without running it; `false` when it had been moved meanwhile.
@@ -40,7 +62,62 @@ impl Database {
     }
 }
 
-type DueRow = (Uuid, Uuid, String, DateTime<Utc>, String);
+type DueRow = (Uuid, Uuid, String, DateTime<Utc>, String, DateTime<Utc>);
+
+#[derive(sqlx::FromRow)]
+struct HistoryRow {
+    repository_id: Uuid,
+    task: String,
+    next_run: DateTime<Utc>,
+    last_run: Option<DateTime<Utc>>,
+    newest_job: Option<Uuid>,
+    newest_state: Option<String>,
+    newest_due: Option<DateTime<Utc>>,
+    newest_began: Option<DateTime<Utc>>,
+    newest_ended: Option<DateTime<Utc>>,
+    good_job: Option<Uuid>,
+    good_due: Option<DateTime<Utc>>,
+    good_began: Option<DateTime<Utc>>,
+    good_ended: Option<DateTime<Utc>>,
+}
+
+impl HistoryRow {
+    fn into_history(self) -> Sql<TaskHistory> {
+        let Self {
+            repository_id,
+            task,
+            next_run,
+            last_run,
+            newest_job,
+            newest_state,
+            newest_due,
+            newest_began,
+            newest_ended,
+            good_job,
+            good_due,
+            good_began,
+            good_ended,
+        } = self;
+        let newest = match (newest_job, newest_state, newest_due, newest_began) {
+            (Some(job), Some(state), Some(due), Some(began)) => {
+                Some(TaskRun { job: JobId(job), state: from_word(state)?, due, began, ended: newest_ended })
+            }
+            _ => None,
+        };
+        let good = match (good_job, good_due, good_began) {
+            (Some(job), Some(due), Some(began)) => {
+                Some(TaskRun { job: JobId(job), state: JobState::Succeeded, due, began, ended: good_ended })
+            }
+            _ => None,
+        };
+        Ok(TaskHistory {
+            repository: RepositoryId(repository_id),
+            entry: ScheduleEntry { task, next_run, last_run },
+            last_run: newest,
+            last_success: good,
+        })
+    }
+}
 
 #[duplicate_item(Tx; [SqliteTx]; [PostgresTx])]
 impl Tx {
@@ -56,7 +133,7 @@ impl Tx {
 
     async fn due_tasks(&mut self, now: DateTime<Utc>, limit: u32) -> Sql<Vec<DueRow>> {
         Ok(sqlx::query_as(
-            "SELECT s.repository_id, p.id, s.task, s.next_run, p.tasks
+            "SELECT s.repository_id, p.id, s.task, s.next_run, p.tasks, p.updated_at
              FROM schedule s
              JOIN repositories r ON r.id = s.repository_id AND r.state = 'active' AND NOT r.paused
              JOIN plans p ON p.id = r.plan_id
@@ -66,6 +143,47 @@ impl Tx {
         )
         .bind(now)
         .bind(i64::from(limit))
+        .fetch_all(&mut *self.0)
+        .await?)
+    }
+
+    async fn task_histories(&mut self, repository: Option<RepositoryId>) -> Sql<Vec<HistoryRow>> {
+        Ok(sqlx::query_as(
+            "SELECT s.repository_id, s.task, s.next_run, s.last_run,
+                    nj.id AS newest_job, nj.state AS newest_state, n.due_at AS newest_due,
+                    nj.created_at AS newest_began, nj.finished_at AS newest_ended,
+                    gj.id AS good_job, g.due_at AS good_due, gj.created_at AS good_began, gj.finished_at AS good_ended
+             FROM schedule s
+             LEFT JOIN occurrences n ON n.repository_id = s.repository_id AND n.task = s.task AND n.due_at = (
+                 SELECT o.due_at FROM occurrences o
+                 WHERE o.repository_id = s.repository_id AND o.task = s.task
+                 ORDER BY o.due_at DESC LIMIT 1)
+             LEFT JOIN jobs nj ON nj.id = n.job_id
+             LEFT JOIN occurrences g ON g.repository_id = s.repository_id AND g.task = s.task AND g.due_at = (
+                 SELECT o.due_at FROM occurrences o JOIN jobs j ON j.id = o.job_id AND j.state = 'succeeded'
+                 WHERE o.repository_id = s.repository_id AND o.task = s.task
+                 ORDER BY o.due_at DESC LIMIT 1)
+             LEFT JOIN jobs gj ON gj.id = g.job_id
+             WHERE $1 IS NULL OR s.repository_id = $1
+             ORDER BY s.repository_id, s.position",
+        )
+        .bind(repository.map(|repository| repository.0))
+        .fetch_all(&mut *self.0)
+        .await?)
+    }
+
+    async fn occurrences_after(
+        &mut self,
+        repository: RepositoryId,
+        task: &str,
+        from: DateTime<Utc>,
+    ) -> Sql<Vec<DateTime<Utc>>> {
+        Ok(sqlx::query_scalar(
+            "SELECT due_at FROM occurrences WHERE repository_id = $1 AND task = $2 AND due_at > $3 ORDER BY due_at",
+        )
+        .bind(repository.0)
+        .bind(task)
+        .bind(from)
         .fetch_all(&mut *self.0)
         .await?)
     }

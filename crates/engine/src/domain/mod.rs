@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod backup;
+pub mod cron;
 pub mod error;
 pub mod ids;
 pub mod job;
@@ -23,6 +24,6 @@ pub mod waiting;
 pub use trivault_sources::{CaptureManifest, Conflict, Finding, Inventory, Progress, Selection, SourceConfig, Warning};
 
 pub use self::{
-    access::*, backup::*, error::*, ids::*, job::*, maintenance::*, merge::*, naming::*, plan::*, prune::*,
+    access::*, backup::*, cron::*, error::*, ids::*, job::*, maintenance::*, merge::*, naming::*, plan::*, prune::*,
     repository::*, restore::*, retention::*, schedule::*, source::*, state::*, store::*, verification::*, waiting::*,
 };

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Attribute, JobKind, PlanId, Schedule};
+use super::{Attribute, JobId, JobKind, JobState, PlanId, RepositoryId, Schedule};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -47,6 +47,48 @@ pub struct NewPlan {
     pub builtin: bool,
     pub tasks: Vec<PlanTask>,
     pub attributes: Vec<Attribute>,
+}
+
+/// One run of a plan's task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRun {
+    pub job: JobId,
+    pub state: JobState,
+    /// When it should have begun.
+    pub due: DateTime<Utc>,
+    /// When it was enqueued: later than due after a downtime.
+    pub began: DateTime<Utc>,
+    pub ended: Option<DateTime<Utc>>,
+}
+
+/// How a task stands of the plan that is attached to an active repository.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskStanding {
+    pub repository: RepositoryId,
+    pub repository_name: String,
+    pub owner: String,
+    /// Nothing of the repository runs, and nothing is overdue.
+    pub paused: bool,
+    pub plan: PlanId,
+    pub plan_name: String,
+    pub task: PlanTask,
+    /// Since when this schedule holds for the repository.
+    pub holds_since: DateTime<Utc>,
+    pub last_run: Option<TaskRun>,
+    pub last_success: Option<TaskRun>,
+    /// `None`: the series has ended.
+    pub next_run: Option<DateTime<Utc>>,
+    /// Since when it should have succeeded: its time and a grace have passed. Only for what proves or makes backups.
+    pub overdue_since: Option<DateTime<Utc>>,
+}
+
+/// A run that is ahead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpcomingRun {
+    pub at: DateTime<Utc>,
+    pub task: String,
+    pub kind: JobKind,
+    pub zone: chrono_tz::Tz,
 }
 
 /// When a task of an attached plan runs next.

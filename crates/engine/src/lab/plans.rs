@@ -14,7 +14,7 @@ use crate::{
     schedule,
 };
 
-fn task(name: &str, kind: JobKind) -> PlanTask {
+pub(super) fn task(name: &str, kind: JobKind) -> PlanTask {
     let rule = Rule::Every { count: 1, unit: Unit::Hours, at: None };
     PlanTask {
         name: name.into(),
@@ -25,7 +25,7 @@ fn task(name: &str, kind: JobKind) -> PlanTask {
     }
 }
 
-async fn scheduled(bench: &Bench, source: SourceId, tasks: Vec<PlanTask>) -> Repository {
+pub(super) async fn scheduled(bench: &Bench, source: SourceId, tasks: Vec<PlanTask>) -> Repository {
     let (now, db) = (bench.engine.now(), &bench.engine.inner().db);
     let plan = Plan {
         id: PlanId(Uuid::now_v7()),
@@ -63,7 +63,7 @@ async fn scheduled(bench: &Bench, source: SourceId, tasks: Vec<PlanTask>) -> Rep
     repository
 }
 
-async fn jobs(bench: &Bench, repository: &Repository) -> Vec<Job> {
+pub(super) async fn jobs(bench: &Bench, repository: &Repository) -> Vec<Job> {
     let filter = JobFilter { repository: Some(repository.id), ..JobFilter::default() };
     let mut jobs = bench.engine.inner().db.jobs(&filter).await.unwrap();
     jobs.reverse();

@@ -4,6 +4,7 @@ mod care;
 mod configuration;
 mod leftovers;
 mod plans;
+mod schedules;
 mod vanished;
 mod waiting;
 
@@ -14,6 +15,9 @@ use std::{
 
 use chrono::TimeDelta;
 
+pub(crate) use self::schedules::ScheduleWatch;
+#[cfg(test)]
+pub(crate) use self::{plans::start_due, schedules::look_over};
 use crate::{
     domain::Result,
     kinds::{finish_interrupted, open_for_reading},
@@ -34,6 +38,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 enum Reconciler {
     ExpiredLeases,
     DuePlans,
+    Schedules,
     InterruptedRestores,
     NodeHeartbeat,
     Configuration,
@@ -49,9 +54,10 @@ enum Reconciler {
 }
 
 impl Reconciler {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::ExpiredLeases,
         Self::DuePlans,
+        Self::Schedules,
         Self::InterruptedRestores,
         Self::NodeHeartbeat,
         Self::Configuration,
@@ -72,7 +78,7 @@ impl Reconciler {
             Self::NodeHeartbeat => (inner.options.lease / 3).min(10 * SECOND),
             Self::DuePlans => inner.options.poll.min(SECOND),
             Self::InterruptedRestores | Self::Configuration | Self::StaleLocks | Self::WaitingJobs => 5 * SECOND,
-            Self::DeadNodes | Self::UnusedKeys => MINUTE,
+            Self::DeadNodes | Self::UnusedKeys | Self::Schedules => MINUTE,
             // Looks at every backup there is.
             Self::Retention | Self::Care => 10 * MINUTE,
             Self::StaleTokens | Self::VanishedSnapshots | Self::Leftovers => HOUR,
@@ -84,6 +90,7 @@ impl Reconciler {
             Self::InterruptedRestores | Self::Configuration | Self::StaleLocks | Self::VanishedSnapshots => true,
             Self::ExpiredLeases
             | Self::DuePlans
+            | Self::Schedules
             | Self::NodeHeartbeat
             | Self::DeadNodes
             | Self::UnusedKeys
@@ -99,6 +106,7 @@ impl Reconciler {
         match self {
             Self::ExpiredLeases => expired_leases(inner).await,
             Self::DuePlans => plans::start_due(inner).await,
+            Self::Schedules => schedules::look_over(inner).await,
             Self::InterruptedRestores => finish_interrupted(inner).await.map(drop),
             Self::NodeHeartbeat => inner.register_node().await,
             Self::Configuration => configuration::capture(inner, state).await,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
@@ -14,7 +15,8 @@ use crate::{
 /// Tasks that one pass starts.
 const MOST_AT_ONCE: u32 = 100;
 
-pub(super) async fn start_due(inner: &Arc<Inner>) -> Result<()> {
+pub(crate) async fn start_due(inner: &Arc<Inner>) -> Result<()> {
+    inner.schedule_watch.look_at_clock(inner.clock.now());
     for due in inner.db.due_tasks(inner.clock.now(), MOST_AT_ONCE).await? {
         let (repository, task) = (due.repository, due.task.name.clone());
         if let Err(error) = start_one(inner, due).await {
@@ -25,8 +27,8 @@ pub(super) async fn start_due(inner: &Arc<Inner>) -> Result<()> {
 }
 
 async fn start_one(inner: &Arc<Inner>, due: DueTask) -> Result<()> {
-    let DueTask { repository, plan: _, task, due } = due;
-    let next_run = schedule::following(&task.schedule, due, inner.clock.now());
+    let next_run = next_run(inner, &due).await?;
+    let DueTask { repository, plan: _, task, due, plan_changed_at: _ } = due;
     let occurrence = Occurrence { repository, task: task.name.clone(), due, next_run };
     if still_running(inner, repository, &task).await? {
         let sentence = "The run before is still queued or running.";
@@ -83,6 +85,18 @@ async fn start_one(inner: &Arc<Inner>, due: DueTask) -> Result<()> {
             skip(inner, occurrence, &task, "cannot_start", &error.sentence).await
         }
     }
+}
+
+/// The run after this one; `None` where the number of runs is bounded and this is the last.
+async fn next_run(inner: &Inner, due: &DueTask) -> Result<Option<DateTime<Utc>>> {
+    let DueTask { repository, plan: _, task, due, plan_changed_at } = due;
+    if let Some(most) = schedule::most_runs(&task.schedule) {
+        let runs = inner.db.occurrences_after(*repository, &task.name, *plan_changed_at).await?.len();
+        if u32::try_from(runs).is_ok_and(|runs| runs.saturating_add(1) >= most) {
+            return Ok(None);
+        }
+    }
+    Ok(schedule::following(&task.schedule, *due, inner.clock.now()))
 }
 
 async fn still_running(inner: &Inner, repository: RepositoryId, task: &PlanTask) -> Result<bool> {

@@ -17,6 +17,7 @@ mod prunes;
 mod repositories;
 mod restores;
 mod retention;
+mod schedules;
 mod sources;
 mod start_backup;
 mod start_restore;
@@ -42,6 +43,7 @@ use crate::{
     db::{AuditEntry, Database},
     domain::{Caller, Error, ErrorCode, Namer, ObjectRef, Result},
     options::EngineOptions,
+    reconcilers::ScheduleWatch,
     secrets::ServerKey,
     storage::Storage,
     workers::Work,
@@ -67,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) data: DataDirectory,
     pub(crate) storage: Storage,
     pub(crate) work: Work,
+    pub(crate) schedule_watch: ScheduleWatch,
     /// Held for as long as the engine lives, when it is a server's.
     pub(crate) _server_lock: Option<ServerLock>,
 }

@@ -19,15 +19,21 @@ impl Engine {
         self.inner().db.plans(owner).await
     }
 
+    /// Of all dialects and of the command line.
+    pub async fn all_plans(&self, caller: &Caller) -> Result<Vec<Plan>> {
+        caller.require(Role::Reader)?;
+        self.inner().db.all_plans().await
+    }
+
     pub async fn plan(&self, caller: &Caller, id: PlanId) -> Result<Plan> {
         caller.require(Role::Reader)?;
-        self.inner().db.plan(id).await?.ok_or_else(|| Error::not_found(Noun::Plan, "There is no such plan."))
+        self.inner().db.plan(id).await?.ok_or_else(missing)
     }
 
     pub async fn plan_named(&self, caller: &Caller, owner: &str, name: &str) -> Result<Plan> {
         caller.require(Role::Reader)?;
         let plan = self.inner().db.plan_named(owner, name).await?;
-        plan.ok_or_else(|| Error::not_found(Noun::Plan, "There is no such plan."))
+        plan.ok_or_else(missing)
     }
 
     /// # Errors
@@ -50,13 +56,38 @@ impl Engine {
         let inner = self.inner();
         let plan = inner.new_plan(plan)?;
         if let Some(standing) = inner.db.plan_named(&plan.owner, &plan.name).await? {
-            if standing.builtin {
-                return Err(Error::new(ErrorCode::Forbidden, format!("The plan {} is built in.", plan.name)));
-            }
+            refuse_builtin(&standing)?;
             inner.require_plan(caller, standing.id).await?;
         }
         let schedule = inner.schedule_of(&plan);
         inner.db.put_plan(&plan, &schedule, &inner.audit_of(caller, "plan.put", &plan)).await
+    }
+
+    /// Gives a plan that no active repository has this content.
+    ///
+    /// # Errors
+    /// `NotFound(Plan)`; `Forbidden` for a plan that is built in; `InUse(Plan)` with the names of the repositories.
+    pub async fn update_plan(&self, caller: &Caller, plan: NewPlan) -> Result<Plan> {
+        caller.require(Role::Operator)?;
+        caller.require_everything()?;
+        let inner = self.inner();
+        let standing = self.plan_named(caller, plan.owner, &plan.name).await?;
+        refuse_builtin(&standing)?;
+        let plan = inner.new_plan(plan)?;
+        let audit = inner.audit_of(caller, "plan.update", &standing);
+        inner.db.replace_unused_plan(&plan, &audit).await?.ok_or_else(missing)
+    }
+
+    /// # Errors
+    /// As [`Engine::update_plan`].
+    pub async fn delete_plan(&self, caller: &Caller, id: PlanId) -> Result<()> {
+        caller.require(Role::Operator)?;
+        caller.require_everything()?;
+        let inner = self.inner();
+        let plan = self.plan(caller, id).await?;
+        refuse_builtin(&plan)?;
+        let deleted = inner.db.delete_plan(id, &inner.audit_of(caller, "plan.delete", &plan)).await?;
+        if deleted { Ok(()) } else { Err(missing()) }
     }
 
     /// At start-up: makes the product's own plans of a dialect what they should be.
@@ -75,6 +106,18 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+fn missing() -> Error {
+    Error::not_found(Noun::Plan, "There is no such plan.")
+}
+
+fn refuse_builtin(plan: &Plan) -> Result<()> {
+    if plan.builtin {
+        let sentence = format!("The plan {} is built in; it can be neither changed nor deleted.", plan.name);
+        return Err(Error::new(ErrorCode::Forbidden, sentence));
+    }
+    Ok(())
 }
 
 /// Whether the content of two plans is the same: putting an unchanged one would move its next runs.
@@ -111,6 +154,9 @@ impl Inner {
             }
         }
         let now = self.clock.now();
+        for task in &tasks {
+            schedule::check(task, now)?;
+        }
         let id = PlanId(Uuid::now_v7());
         let owner = owner.to_owned();
         Ok(Plan { id, owner, name, description, builtin, tasks, attributes, created_at: now, updated_at: now })
@@ -120,8 +166,8 @@ impl Inner {
     pub(super) fn schedule_of(&self, plan: &Plan) -> Vec<ScheduleEntry> {
         let now = self.clock.now();
         let entry = |task: &PlanTask| {
-            let next_run = if task.schedule.start_now { Some(now) } else { schedule::next(&task.schedule, now) };
-            Some(ScheduleEntry { task: task.name.clone(), next_run: next_run?, last_run: None })
+            let next_run = schedule::first(&task.schedule, now)?;
+            Some(ScheduleEntry { task: task.name.clone(), next_run, last_run: None })
         };
         plan.tasks.iter().filter_map(entry).collect()
     }

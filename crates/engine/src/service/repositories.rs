@@ -184,7 +184,12 @@ impl Inner {
             let passed = standing.iter().find(|passed| passed.task == entry.task);
             let task = plan.tasks.iter().find(|task| task.name == entry.task);
             let (Some(passed), Some(task)) = (passed, task) else { continue };
-            if let Some(next) = next_of_series(&task.schedule, passed.next_run, now) {
+            let next = if passed.next_run > now {
+                Some(passed.next_run)
+            } else {
+                crate::schedule::following(&task.schedule, passed.next_run, now)
+            };
+            if let Some(next) = next {
                 entry.next_run = next;
             }
         }
@@ -194,25 +199,6 @@ impl Inner {
     fn audit_of_repository(&self, caller: &Caller, action: &str, id: RepositoryId) -> AuditEntry {
         AuditEntry::of(caller, self.clock.now(), action, Some(ObjectRef::new(ObjectKind::Repository, id.0)))
     }
-}
-
-/// Steps of a series that are looked through before the next run is counted from now instead.
-const MOST_STEPS: usize = 10_000;
-
-/// The first run of the series after `now`.
-fn next_of_series(
-    schedule: &Schedule,
-    from: chrono::DateTime<chrono::Utc>,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Option<chrono::DateTime<chrono::Utc>> {
-    let mut at = from;
-    for _ in 0..MOST_STEPS {
-        if at > now {
-            return Some(at);
-        }
-        at = crate::schedule::next(schedule, at)?;
-    }
-    None
 }
 
 /// A credential that is limited to a source covers the repositories of that source alone.

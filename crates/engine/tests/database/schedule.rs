@@ -11,6 +11,9 @@ contract!(
     a_resumed_repository_keeps_runs_that_are_ahead,
     a_changed_plan_schedules_its_repositories_anew,
     a_task_moves_on_only_from_where_it_stands,
+    a_schedule_does_not_stay_at_a_run_that_there_was_already,
+    tasks_come_with_their_newest_run_and_success,
+    a_plan_in_use_is_neither_deleted_nor_changed_and_its_repositories_are_named,
 );
 
 fn task(name: &str) -> PlanTask {
@@ -58,6 +61,7 @@ async fn due_tasks_come_with_their_plan_most_overdue_first(place: Place) {
         plan: plan.id,
         task: task(name),
         due: at(due),
+        plan_changed_at: at(0),
     };
     assert_eq!(due, [expected("first", 100), expected("second", 200)]);
     assert_eq!(db.due_tasks(at(200), 1).await.unwrap().len(), 1);
@@ -123,4 +127,83 @@ async fn a_task_moves_on_only_from_where_it_stands(place: Place) {
     assert_eq!(db.schedule(id).await.unwrap(), [entry("first", 60)]);
     assert!(db.set_next_run(id, "first", at(60), None).await.unwrap());
     assert_eq!(db.schedule(id).await.unwrap(), []);
+}
+
+fn occurrence(world: &World, due: i64, next: i64) -> Occurrence {
+    Occurrence { repository: world.repository.id, task: "first".into(), due: at(due), next_run: Some(at(next)) }
+}
+
+async fn a_schedule_does_not_stay_at_a_run_that_there_was_already(place: Place) {
+    let (db, world) = (&place.db, World::create(&place.db).await);
+    attach(db, &world, &[entry("first", 100)]).await;
+    let mut request = world.backup(&world.repository, at(100));
+    request.occurrence = Some(occurrence(&world, 100, 200));
+    assert_eq!(db.enqueue(&request).await.unwrap(), Enqueued::New);
+    // A clock that went back, and a plan that was attached anew under it.
+    db.attach_plan(world.repository.id, Some(attached(db, &world).await), &[entry("first", 100)], &audit("x"))
+        .await
+        .unwrap();
+    let mut again = world.backup(&world.repository, at(100));
+    again.occurrence = Some(occurrence(&world, 100, 200));
+    assert_eq!(db.enqueue(&again).await.unwrap(), Enqueued::Already(request.job.job.id));
+    assert_eq!(db.schedule(world.repository.id).await.unwrap()[0].next_run, at(200));
+    assert_eq!(db.jobs(&JobFilter::default()).await.unwrap().len(), 1);
+}
+
+async fn attached(db: &Database, world: &World) -> PlanId {
+    db.repository(world.repository.id).await.unwrap().unwrap().plan.unwrap()
+}
+
+async fn tasks_come_with_their_newest_run_and_success(place: Place) {
+    let (db, world) = (&place.db, World::create(&place.db).await);
+    attach(db, &world, &[entry("second", 900), entry("first", 100)]).await;
+    let untouched = |entry| TaskHistory { repository: world.repository.id, entry, last_run: None, last_success: None };
+    let histories = db.task_histories(None).await.unwrap();
+    assert_eq!(histories, [untouched(entry("second", 900)), untouched(entry("first", 100))]);
+    let mut jobs = Vec::new();
+    for (due, finish) in [(100, succeeded()), (200, succeeded()), (300, failed())] {
+        let mut request = enqueue(plain_job(JobKind::Verify, at(due + 5)));
+        request.occurrence = Some(occurrence(&world, due, due + 100));
+        db.enqueue(&request).await.unwrap();
+        let run = claim(db, NODE, due + 6).await.unwrap().run;
+        db.finish(run, &finish, at(due + 9)).await.unwrap().held().unwrap();
+        jobs.push(request.job.job.id);
+    }
+    let run = |place: usize, state, due: i64| {
+        Some(TaskRun { job: jobs[place], state, due: at(due), began: at(due + 5), ended: Some(at(due + 9)) })
+    };
+    let expected = TaskHistory {
+        repository: world.repository.id,
+        entry: ScheduleEntry { last_run: Some(at(300)), ..entry("first", 400) },
+        last_run: run(2, JobState::Failed, 300),
+        last_success: run(1, JobState::Succeeded, 200),
+    };
+    let histories = db.task_histories(Some(world.repository.id)).await.unwrap();
+    assert_eq!(histories, [untouched(entry("second", 900)), expected]);
+    let other = world.another_repository(db, "other").await;
+    assert_eq!(db.task_histories(Some(other.id)).await.unwrap(), []);
+    assert_eq!(db.occurrences_after(world.repository.id, "first", at(100)).await.unwrap(), [at(200), at(300)]);
+    assert!(db.occurrences_after(world.repository.id, "second", at(0)).await.unwrap().is_empty());
+}
+
+async fn a_plan_in_use_is_neither_deleted_nor_changed_and_its_repositories_are_named(place: Place) {
+    let (db, world) = (&place.db, World::create(&place.db).await);
+    let mut plan = attach(db, &world, &[entry("first", 50)]).await;
+    plan.tasks = vec![task("third")];
+    let refusals = [
+        db.delete_plan(plan.id, &audit("x")).await.unwrap_err(),
+        db.replace_unused_plan(&plan, &audit("x")).await.unwrap_err(),
+    ];
+    for refused in refusals {
+        assert_eq!(refused.code, ErrorCode::InUse(Noun::Plan));
+        assert!(refused.sentence.contains("in use by the repository restRepo"), "{refused}");
+    }
+    assert_eq!(db.plan(plan.id).await.unwrap().unwrap().tasks.len(), 2, "it stays as it was");
+    db.attach_plan(world.repository.id, None, &[], &audit("x")).await.unwrap();
+    let changed = db.replace_unused_plan(&plan, &audit("x")).await.unwrap().unwrap();
+    assert_eq!((changed.id, changed.tasks.len()), (plan.id, 1));
+    assert_eq!(db.all_plans().await.unwrap(), [changed]);
+    assert!(db.delete_plan(plan.id, &audit("x")).await.unwrap());
+    assert!(!db.delete_plan(plan.id, &audit("x")).await.unwrap());
+    assert_eq!(db.replace_unused_plan(&plan, &audit("x")).await.unwrap(), None);
 }

@@ -1,0 +1,256 @@
+//! Several nodes, wrong clocks, and what is overdue.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use super::{
+    bench::{Bench, admin, databases, options},
+    logs::Logs,
+    plans::{jobs, scheduled, task},
+};
+use crate::{
+    DatabaseLocation, Engine, EngineOptions, ManualClock, ServerKey, ServerKeyLocation,
+    db::{AuditEntry, SourceChange},
+    domain::*,
+};
+
+fn instant(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn cron(name: &str, expression: &str, runs: Option<u32>) -> PlanTask {
+    let cron = Cron::parse(expression, CronStyle::Unix).unwrap();
+    let rule = Rule::Cron { cron, bounds: Bounds { runs, ..Bounds::default() } };
+    PlanTask { schedule: Schedule { rule, zone: Tz::UTC, start_now: false }, ..task(name, JobKind::Backup) }
+}
+
+/// Runs nothing: jobs stay queued, and what comes due behind them is skipped, with a job that says so.
+fn idle(options: &mut EngineOptions, clock: &Arc<ManualClock>) {
+    options.workers = 0;
+    options.clock = clock.clone();
+}
+
+async fn dues(bench: &Bench, repository: &Repository) -> Vec<DateTime<Utc>> {
+    let db = &bench.engine.inner().db;
+    db.occurrences_after(repository.id, "backup", DateTime::UNIX_EPOCH).await.unwrap()
+}
+
+/// Another process on the same database: of another node, or a command beside the server of a SQLite file.
+async fn another(folder: &Path, own: &DatabaseLocation, key: &ServerKey, clock: &Arc<ManualClock>) -> Engine {
+    let is_shared = matches!(own, DatabaseLocation::Postgres(_));
+    let mut options = options(&if is_shared { folder.join("other") } else { folder.to_owned() });
+    idle(&mut options, clock);
+    options.server = is_shared;
+    options.database = own.clone();
+    options.server_key = ServerKeyLocation::Given(key.clone());
+    Engine::open(options).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn racing_nodes_run_each_occurrence_once() {
+    const HOURS: usize = 12;
+    for database in databases() {
+        let clock = Arc::new(ManualClock::new(instant("2026-01-02T03:04:05Z")));
+        let key = ServerKey::parse("7".repeat(64).as_bytes()).unwrap();
+        let bench = Bench::with(|options| {
+            idle(options, &clock);
+            options.database = database.clone();
+            options.server_key = ServerKeyLocation::Given(key.clone());
+        })
+        .await;
+        std::fs::create_dir_all(bench.path("other")).unwrap();
+        let other = another(bench.folder(), &database, &key, &clock).await;
+        let source = bench.directory("photos").await;
+        let repository = scheduled(&bench, source.id, vec![cron("backup", "0 * * * *", None)]).await;
+        for hour in 1..=HOURS {
+            clock.advance(TimeDelta::hours(1));
+            let pass = |engine: &Engine| {
+                let inner = Arc::clone(engine.inner());
+                async move { crate::reconcilers::start_due(&inner).await }
+            };
+            let (one, two, three, four) =
+                tokio::join!(pass(&bench.engine), pass(&other), pass(&bench.engine), pass(&other));
+            for pass in [one, two, three, four] {
+                pass.unwrap();
+            }
+            assert_eq!(jobs(&bench, &repository).await.len(), hour, "{database:?}");
+        }
+        let expected: Vec<_> =
+            (0..HOURS).map(|hour| instant("2026-01-02T04:00:00Z") + TimeDelta::hours(hour as i64)).collect();
+        assert_eq!(dues(&bench, &repository).await, expected);
+        other.shutdown(std::time::Duration::ZERO).await;
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_a_day_and_forward_a_year_neither_doubles_nor_loses_a_run() {
+    let (logs, _guard) = Logs::listen();
+    let begin = instant("2026-01-02T03:30:00Z");
+    let clock = Arc::new(ManualClock::new(begin));
+    let bench = Bench::with(|options| idle(options, &clock)).await;
+    let source = bench.directory("photos").await;
+    let repository = scheduled(&bench, source.id, vec![cron("backup", "0 * * * *", None)]).await;
+    let look = async || {
+        for _ in 0..2 {
+            crate::reconcilers::start_due(bench.engine.inner()).await.unwrap();
+            crate::reconcilers::look_over(bench.engine.inner()).await.unwrap();
+        }
+        dues(&bench, &repository).await.len()
+    };
+    for hour in 1..=30 {
+        clock.advance(TimeDelta::hours(1));
+        assert_eq!(look().await, hour);
+    }
+    assert_eq!(logs.take("the clock went back"), Vec::<String>::new());
+
+    // A day back: these hours were there already.
+    clock.advance(TimeDelta::hours(-24));
+    assert_eq!(look().await, 30);
+    let said = logs.take("the clock went back");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("clock.went_back_seconds=86400"), "{said:?}");
+    for hour in 1..=26 {
+        clock.advance(TimeDelta::hours(1));
+        assert_eq!(look().await, 30 + if hour > 24 { hour - 24 } else { 0 }, "hour {hour} after the jump");
+    }
+
+    // A year ahead: what was missed runs once. And back again: the hours between are not waited for.
+    clock.advance(TimeDelta::days(365));
+    assert_eq!(look().await, 33);
+    clock.advance(TimeDelta::hours(1));
+    assert_eq!(look().await, 34);
+    clock.advance(TimeDelta::days(-365));
+    assert_eq!(look().await, 34);
+    assert_eq!(logs.take("was put off by a clock that has gone back").len(), 1);
+    for hour in 1..=5 {
+        clock.advance(TimeDelta::hours(1));
+        assert_eq!(look().await, 34 + hour);
+    }
+    let found = dues(&bench, &repository).await;
+    let distinct: BTreeSet<_> = found.iter().collect();
+    assert_eq!(distinct.len(), found.len());
+    assert_eq!(jobs(&bench, &repository).await.len(), 39);
+    // A small correction is nobody's concern.
+    logs.take("");
+    clock.advance(TimeDelta::seconds(-30));
+    look().await;
+    assert_eq!(logs.take("clock"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_overdue_is_said_at_once_and_then_now_and_again_until_it_succeeds() {
+    let (logs, _guard) = Logs::listen();
+    let clock = Arc::new(ManualClock::new(instant("2026-01-02T03:04:05Z")));
+    let bench = Bench::with(|options| options.clock = clock.clone()).await;
+    let source = bench.directory("photos").await;
+    let repository =
+        scheduled(&bench, source.id, vec![task("backup", JobKind::Backup), task("merge", JobKind::Merge)]).await;
+    let db = &bench.engine.inner().db;
+    let audit = AuditEntry::of(&admin(), bench.engine.now(), "test", None);
+    db.change_sources(&[SourceChange::Detach(source.id)], &audit).await.unwrap();
+    let look = async || {
+        bench.engine.reconcile().await.unwrap();
+        let overdue = bench.engine.overdue(&admin(), None).await.unwrap();
+        (overdue.len(), logs.take("a scheduled task is overdue").len())
+    };
+    clock.advance(TimeDelta::hours(2));
+    assert_eq!(look().await, (0, 0), "its first run was due an hour ago");
+    clock.advance(TimeDelta::seconds(1));
+    assert_eq!(look().await, (1, 1), "only the backup counts");
+    clock.advance(TimeDelta::minutes(59));
+    assert_eq!(look().await, (1, 0));
+    clock.advance(TimeDelta::minutes(1));
+    assert_eq!(look().await, (1, 1));
+    let overdue = bench.engine.overdue(&admin(), Some(repository.id)).await.unwrap();
+    let TaskStanding { repository_name, task, last_run, last_success, overdue_since, .. } = &overdue[0];
+    assert_eq!((repository_name.as_str(), task.name.as_str()), ("daily", "backup"));
+    assert_eq!((last_run.unwrap().state, *last_success), (JobState::Skipped, None));
+    assert_eq!(*overdue_since, Some(instant("2026-01-02T05:04:05Z")));
+
+    // Nothing of a paused repository is overdue.
+    bench.engine.pause_repository(&admin(), repository.id).await.unwrap();
+    assert_eq!(look().await, (0, 0));
+    bench.engine.resume_repository(&admin(), repository.id).await.unwrap();
+    assert_eq!(look().await, (0, 0));
+    clock.advance(TimeDelta::minutes(121));
+    assert_eq!(look().await, (1, 1));
+
+    db.change_sources(&[SourceChange::Attach(source.id)], &audit).await.unwrap();
+    clock.advance(TimeDelta::hours(1));
+    bench.engine.reconcile().await.unwrap();
+    let mut runs = jobs(&bench, &repository).await;
+    runs.retain(|job| job.kind == JobKind::Backup && job.state != JobState::Skipped);
+    let job = bench.ended(runs[0].id).await;
+    assert_eq!(job.state, JobState::Succeeded, "{}", bench.log(job.id).await);
+    logs.take("");
+    assert_eq!(look().await, (0, 0));
+    let standings = bench.engine.task_standings(&admin(), None).await.unwrap();
+    assert_eq!(standings[0].last_success.unwrap().job, job.id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_series_of_two_runs_ends_after_them() {
+    let clock = Arc::new(ManualClock::new(instant("2026-01-02T03:04:05Z")));
+    let bench = Bench::with(|options| idle(options, &clock)).await;
+    let source = bench.directory("photos").await;
+    let repository = scheduled(&bench, source.id, vec![cron("backup", "0 4 * * *", Some(2))]).await;
+    assert_eq!(bench.engine.upcoming_runs(&admin(), repository.id, 10).await.unwrap().len(), 2);
+    for runs in [1, 2, 2, 2] {
+        clock.advance(TimeDelta::days(1));
+        crate::reconcilers::start_due(bench.engine.inner()).await.unwrap();
+        assert_eq!(dues(&bench, &repository).await.len(), runs);
+    }
+    assert_eq!(bench.engine.task_standings(&admin(), None).await.unwrap()[0].next_run, None);
+    assert_eq!(bench.engine.upcoming_runs(&admin(), repository.id, 10).await.unwrap(), []);
+}
+
+fn new_plan(name: &str, tasks: Vec<PlanTask>) -> NewPlan {
+    NewPlan { owner: "test", name: name.into(), description: None, builtin: false, tasks, attributes: vec![] }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_are_refused_that_never_run_are_built_in_or_in_use() {
+    let clock = Arc::new(ManualClock::new(instant("2026-01-02T03:04:05Z")));
+    let bench = Bench::with(|options| idle(options, &clock)).await;
+    let (engine, admin) = (&bench.engine, admin());
+    let mut never = cron("backup", "0 4 * * *", None);
+    never.schedule.rule = Rule::HoursOfDay { hours: vec![24] };
+    let refused = engine.create_plan(&admin, new_plan("never", vec![never])).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidInput);
+
+    let source = bench.directory("photos").await;
+    let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+    let plan = engine.create_plan(&admin, new_plan("nightly", vec![cron("backup", "0 4 * * *", None)])).await.unwrap();
+    engine.attach_plan(&admin, repository.id, Some(plan.id)).await.unwrap();
+    let changed = || new_plan("nightly", vec![cron("backup", "0 5 * * *", None)]);
+    for refused in [
+        engine.delete_plan(&admin, plan.id).await.unwrap_err(),
+        engine.update_plan(&admin, changed()).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.code, ErrorCode::InUse(Noun::Plan));
+        assert!(refused.sentence.contains("repository daily"), "{refused}");
+    }
+    // Said in one stroke, its repositories are scheduled anew from now.
+    engine.put_plan(&admin, changed()).await.unwrap();
+    let next = engine.upcoming_runs(&admin, repository.id, 2).await.unwrap();
+    let at: Vec<_> = next.iter().map(|run| run.at).collect();
+    assert_eq!(at, [instant("2026-01-02T05:00:00Z"), instant("2026-01-03T05:00:00Z")]);
+
+    engine.attach_plan(&admin, repository.id, None).await.unwrap();
+    let updated = engine.update_plan(&admin, new_plan("nightly", vec![cron("b", "0 6 * * *", None)])).await.unwrap();
+    assert_eq!(updated.id, plan.id);
+    assert_eq!(engine.upcoming_runs_of_plan(&admin, plan.id, 1).await.unwrap()[0].at, instant("2026-01-02T06:00:00Z"));
+    engine.delete_plan(&admin, plan.id).await.unwrap();
+    assert_eq!(engine.plan(&admin, plan.id).await.unwrap_err().code, ErrorCode::NotFound(Noun::Plan));
+
+    engine.reconcile_builtin_plans(vec![NewPlan { builtin: true, ..changed() }]).await.unwrap();
+    let builtin = engine.plan_named(&admin, "test", "nightly").await.unwrap();
+    for refused in [
+        engine.delete_plan(&admin, builtin.id).await.unwrap_err(),
+        engine.update_plan(&admin, changed()).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.code, ErrorCode::Forbidden);
+    }
+}
