@@ -33,6 +33,8 @@ fn help_teaches_every_command() {
         "vault",
         "backup",
         "restore",
+        "plan",
+        "schedule",
         "retention",
         "verify",
         "prune",

@@ -48,6 +48,7 @@ pub async fn open_engine(configuration: &Configuration, server: bool) -> Result<
         zstd_level: configuration.compression_level,
         zone: configuration.zone,
         care: configuration.care,
+        overdue_grace: configuration.overdue_grace,
         namers: dialects(configuration)?.iter().map(|dialect| dialect.namer()).collect(),
         ..EngineOptions::new(configuration.data_directory.clone())
     };

@@ -3,6 +3,7 @@
 mod care;
 mod maintenance;
 mod retention;
+mod schedule;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ pub use self::{
     care::{MergeArguments, PruneArguments, VerifyCommand},
     maintenance::MaintenanceCommand,
     retention::{RetentionCommand, RetentionRules, WhichRepository},
+    schedule::{NewTask, PlanCommand, PlanTarget, PreviewTarget, ScheduleCommand, TaskKind, WeekdayName, WhichPlan},
 };
 
 /// Self-hosted backups of your databases and directories, spoken to through three REST dialects.
@@ -30,6 +32,8 @@ pub use self::{
         trivault backup create --source app             make a backup now\n  \
         trivault backup list\n  \
         trivault restore --latest app --to ./app-restored.db\n  \
+        trivault plan create nightly --task backup --cron '0 3 * * *'\n  \
+        trivault plan attach nightly --source app       back it up every night\n  \
         trivault key export                             print what belongs in a safe",
     arg_required_else_help = true,
     propagate_version = true
@@ -92,6 +96,12 @@ pub enum Command {
     Backup(BackupCommand),
     /// Restore one source of a backup.
     Restore(RestoreArguments),
+    /// Plans: what runs and when; make them, attach them to sources.
+    #[command(subcommand)]
+    Plan(PlanCommand),
+    /// The schedule: what ran, what comes, what is overdue.
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Retention: what a repository keeps; look ahead before anything goes.
     #[command(subcommand)]
     Retention(RetentionCommand),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use trivault_engine::{
-    Backup, BackupFilter, BackupId, ErrorCode, ExportFormat, NewRepository, PartDamage, PartId, SecretText,
+    Backup, BackupFilter, BackupId, ErrorCode, ExportFormat, NewRepository, PartDamage, PartId, Repository, SecretText,
     SourceSelection, StartBackup, Trigger,
 };
 
@@ -20,7 +20,7 @@ use super::{
 use crate::{config::secret, output};
 
 /// Owner of the repositories that the command line makes.
-const OWNER: &str = "cli";
+pub const OWNER: &str = "cli";
 
 pub async fn run(common: &Common, command: BackupCommand) -> Result<(), String> {
     let session = Session::open(common).await?;
@@ -129,21 +129,7 @@ async fn create(
     detach: bool,
 ) -> Result<Backup, String> {
     let (engine, caller) = (&session.engine, &session.caller);
-    session.prepare_stores().await?;
-    let sources = match source {
-        Some(name) => SourceSelection::One(engine.source_named(caller, name).await.map_err(sentence)?.id),
-        None => SourceSelection::All,
-    };
-    let repository = NewRepository {
-        owner: OWNER,
-        name: format!("cli-{}", source.unwrap_or("all")),
-        store: None,
-        sources,
-        plan: None,
-        aliases: Vec::new(),
-        attributes: Vec::new(),
-    };
-    let repository = engine.ensure_repository(caller, repository).await.map_err(sentence)?;
+    let repository = ensure_repository(session, source).await?;
     let request = StartBackup {
         repository: repository.id,
         trigger: Trigger::Manual,
@@ -165,6 +151,30 @@ async fn create(
         session.follow(started.job.id, here, false).await?;
     }
     engine.backup(caller, started.backup.id).await.map_err(sentence)
+}
+
+/// The repository of the command line for a source, or for all of them.
+///
+/// # Errors
+/// A sentence: no such source, no store.
+pub async fn ensure_repository(session: &Session, source: Option<&str>) -> Result<Repository, String> {
+    let (engine, caller) = (&session.engine, &session.caller);
+    session.prepare_stores().await?;
+    let sources = match source {
+        Some(name) => SourceSelection::One(engine.source_named(caller, name).await.map_err(sentence)?.id),
+        None => SourceSelection::All,
+    };
+    let repository = NewRepository {
+        owner: OWNER,
+        name: format!("cli-{}", source.unwrap_or("all")),
+        store: None,
+        sources,
+        plan: None,
+        retention: None,
+        aliases: Vec::new(),
+        attributes: Vec::new(),
+    };
+    engine.ensure_repository(caller, repository).await.map_err(sentence)
 }
 
 /// The part of that id, or the only one of the backup of that id.

@@ -9,6 +9,7 @@ mod merge;
 mod prune;
 mod restore;
 mod retention;
+mod schedule;
 pub mod session;
 mod source;
 mod store;
@@ -16,6 +17,7 @@ mod token;
 mod user;
 mod vault;
 mod verify;
+mod when;
 
 use serde_json::json;
 
@@ -37,6 +39,8 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
         Command::Vault(command) => vault::run(&common, command).await,
         Command::Backup(command) => backup::run(&common, command).await,
         Command::Restore(arguments) => restore::run(&common, arguments).await,
+        Command::Plan(command) => schedule::run_plan(&common, command).await,
+        Command::Schedule(command) => schedule::run(&common, command).await,
         Command::Retention(command) => retention::run(&common, command).await,
         Command::Verify(command) => verify::run(&common, command).await,
         Command::Prune(arguments) => prune::run(&common, arguments).await,

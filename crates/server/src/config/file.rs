@@ -91,6 +91,9 @@ pub struct Limits {
     pub lease_seconds: Option<u64>,
     /// zstd level, 1 to 19.
     pub compression_level: Option<i32>,
+    /// Minutes after its time until a scheduled backup that has not succeeded is overdue; otherwise a fifth of the time between
+    /// two runs, at least an hour.
+    pub overdue_grace_minutes: Option<u64>,
 }
 
 /// Times in which new jobs wait.

@@ -9,4 +9,4 @@ pub mod source_argument;
 pub mod source_password;
 pub mod suggestion;
 
-pub use resolve::{Configuration, Database, Listener};
+pub use resolve::{Configuration, Database, Listener, zone};

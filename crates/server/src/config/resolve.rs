@@ -8,6 +8,7 @@ use std::{
 
 use trivault_engine::{
     CareOptions, MaintenanceWindow, NewSource, NewStore, Role, SecretText, StoreCredentials, StoreLocation,
+    schedule::Grace,
 };
 use trivault_http::Network;
 use trivault_sources::{SourceConfig, postgresql};
@@ -75,6 +76,8 @@ pub struct Configuration {
     pub care: CareOptions,
     pub maintenance_windows: Vec<MaintenanceWindow>,
     pub maintenance_holds_restores: bool,
+    /// How long after its time a scheduled backup may still succeed before it is overdue.
+    pub overdue_grace: Grace,
     /// Managed ones; those of earlier starts that are missing here are detached.
     pub sources: Vec<NewSource>,
     pub stores: Vec<NewStore>,
@@ -132,6 +135,7 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         stop_seconds,
         lease_seconds,
         compression_level,
+        overdue_grace_minutes,
     } = limits;
     let jobs_per = |key: &str, most: Option<u32>| most.map(|most| within(key, most, 1, 64)).transpose();
     let zone = match time_zone.as_deref() {
@@ -168,6 +172,13 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
             .map(|window| super::maintenance::window(window, zone))
             .collect::<Result<_, _>>()?,
         maintenance_holds_restores: maintenance.hold_restores,
+        overdue_grace: match overdue_grace_minutes {
+            None => Grace::Proportional,
+            Some(minutes) => {
+                let minutes = within("limits.overdue_grace_minutes", minutes, 1, 60 * 24 * 365)?;
+                Grace::Fixed(Duration::from_secs(minutes * 60))
+            }
+        },
         sources: all_sources(sources, &serve.source, here)?,
         stores: stores.into_iter().map(|store| new_store(store, here)).collect::<Result<_, _>>()?,
         users: users.into_iter().map(user).collect::<Result<_, _>>()?,
@@ -228,7 +239,7 @@ fn machines_zone() -> chrono_tz::Tz {
 
 /// # Errors
 /// A sentence with the nearest name.
-pub(super) fn zone(key: &str, name: &str) -> Result<chrono_tz::Tz, String> {
+pub fn zone(key: &str, name: &str) -> Result<chrono_tz::Tz, String> {
     name.parse().map_err(|_| {
         let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
         let hint = suggestion::nearest(name, known).map_or_else(String::new, |near| format!(" Did you mean `{near}`?"));

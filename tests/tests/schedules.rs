@@ -1,0 +1,109 @@
+//! Plans and the schedule from the command line, beside a server that runs them.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::process::Output;
+
+use serde_json::Value;
+use trivault_testkit::gateway;
+use trivault_tests::{World, compare::assert_same_database, world::DATABASE};
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// What the command printed; it must succeed.
+fn done(world: &World, arguments: &[&str]) -> String {
+    let output = world.gateway.command(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    text(&output)
+}
+
+/// The sentence with which it was refused.
+fn refused(world: &World, arguments: &[&str]) -> String {
+    let output = world.gateway.command(arguments);
+    assert!(!output.status.success(), "{arguments:?}: {}", text(&output));
+    text(&output)
+}
+
+#[tokio::test]
+async fn a_plan_made_on_the_command_line_backs_a_source_up_and_its_next_runs_are_shown() {
+    let world = World::new();
+    let nightly = ["plan", "create", "nightly", "--task", "backup", "--cron", "0 3 * * *", "--zone", "Europe/Berlin"];
+    let shown = done(&world, &nightly);
+    assert!(
+        shown.contains("cron 0 3 * * * (Europe/Berlin)") && shown.contains("trivault plan attach nightly"),
+        "{shown}"
+    );
+    done(
+        &world,
+        &["plan", "add-task", "nightly", "--task", "backup", "--task-name", "at-once", "--every", "6h", "--start-now"],
+    );
+    let attached = done(&world, &["plan", "attach", "nightly", "--source", DATABASE]);
+    assert!(attached.contains(&format!("nightly runs for cli-{DATABASE}.")), "{attached}");
+
+    // The task that starts at once is run by the server, and restores.
+    let repository = format!("cli-{DATABASE}");
+    let standing = loop {
+        let listed = world.gateway.json(&["schedule", "list", "--json"]);
+        let rows = listed.as_array().unwrap().clone();
+        let row = rows.into_iter().find(|row| row["task"] == "at-once").unwrap();
+        assert_eq!((&row["repository"], &row["plan"]), (&Value::from(repository.as_str()), &"nightly".into()));
+        if row["last_success"].is_object() {
+            break row;
+        }
+        assert_ne!(row["last_run"]["state"], "failed", "{row:#}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    assert_eq!((&standing["overdue_since"], &standing["last_run"]["state"]), (&Value::Null, &"succeeded".into()));
+    let (reference, _) = world.copy_live_data("reference");
+    let target = world.path().join("restored.db");
+    done(&world, &["restore", "--latest", DATABASE, "--to", target.to_str().unwrap()]);
+    assert_same_database(&reference, &target);
+    assert!(done(&world, &["schedule", "list"]).contains("succeeded"));
+    assert!(done(&world, &["schedule", "list", "--overdue"]).contains("Nothing is scheduled, or nothing is overdue."));
+
+    let runs = world.gateway.json(&["schedule", "preview", "--repository", &repository, "--json"]);
+    let runs = runs.as_array().unwrap();
+    assert_eq!(runs.len(), 10);
+    assert!(runs.iter().any(|run| run["task"] == "backup") && runs.is_sorted_by_key(|run| run["at"].to_string()));
+    let of_plan = done(&world, &["schedule", "preview", "--plan", "nightly", "--count", "3"]);
+    assert_eq!(of_plan.lines().count(), 4, "{of_plan}");
+
+    // In use it stays; detached it goes.
+    let refusal = refused(&world, &["plan", "delete", "nightly"]);
+    assert!(refusal.contains(&format!("in use by the repository {repository}")), "{refusal}");
+    assert!(refusal.contains("trivault plan detach"), "{refusal}");
+    done(&world, &["plan", "detach", &repository]);
+    done(&world, &["plan", "delete", "nightly"]);
+    assert!(refused(&world, &["plan", "show", "nightly"]).contains("no plan called nightly"));
+}
+
+#[tokio::test]
+async fn plans_of_the_dialects_are_listed_and_the_shipped_ones_stay() {
+    let world = World::new();
+    let plans = done(&world, &["plan", "list", "--owner", "couchbase"]);
+    assert!(plans.contains("_hourly_backups") && plans.contains("backup_hourly,merge_every_6_hours"), "{plans}");
+    assert!(refused(&world, &["plan", "delete", "_hourly_backups"]).contains("built in"));
+    world.create_repository("orders", Some(DATABASE)).await;
+    let shown = done(&world, &["plan", "show", "_hourly_backups"]);
+    assert!(shown.contains("Repositories: orders") && shown.contains("every hour at minute 00"), "{shown}");
+    let never = refused(&world, &["plan", "create", "never", "--task", "backup", "--cron", "0 3 30 2 *"]);
+    assert!(never.contains("never comes"), "{never}");
+}
+
+#[test]
+fn a_plan_can_be_made_and_attached_where_no_server_runs_and_the_command_says_what_is_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, tree) = (directory.path().join("data"), directory.path().join("tree"));
+    std::fs::create_dir(&tree).unwrap();
+    let done = |arguments: &[&str]| {
+        let output = gateway::command(&data, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        text(&output)
+    };
+    done(&["source", "add", &format!("tree=dir:{}", tree.display())]);
+    done(&["plan", "create", "weekly", "--task", "backup", "--full", "--at", "22:00", "--on", "sunday"]);
+    assert!(done(&["plan", "attach", "weekly", "--all"]).contains("trivault serve"));
+    assert!(done(&["schedule", "list"]).contains("cli-all"));
+}
