@@ -4,7 +4,7 @@ use trivault_engine::{
     Error, ErrorCode, NewRepository, Repository, RepositoryFilter, RepositoryState, SourceSelection,
 };
 
-use crate::{NAME, auth::Call, errors::Result, lookup::Database};
+use crate::{NAME, auth::Call, errors::Result, lookup::Database, settings};
 
 /// The active repository of a database, if it was made already.
 pub async fn find(call: &Call, database: &Database) -> Result<Option<Repository>> {
@@ -26,6 +26,7 @@ pub async fn ensure(call: &Call, database: &Database) -> Result<Repository> {
             store: None,
             sources: SourceSelection::One(database.source.id),
             plan: None,
+            retention: Some(settings::retention()),
             aliases: Vec::new(),
             attributes: Vec::new(),
         };

@@ -5,7 +5,7 @@
 
 use chrono_tz::Tz;
 use serde_json::{Value, json};
-use trivault_engine::{Attribute, JobKind, NewPlan, Plan, PlanTask, Rule, Schedule};
+use trivault_engine::{Attribute, JobKind, NewPlan, Plan, PlanTask, Retention, Rule, Schedule};
 
 use crate::{
     NAME,
@@ -25,6 +25,17 @@ const WINDOW: &str = "maintenance_window";
 const TASK: &str = "periodic";
 /// Hours of a database for which none was ever set.
 const DEFAULT_HOURS: [u8; 1] = [0];
+
+/// Backups of a database that are kept, as the documented starter plan has it: one a day for 7 days, the last one of each of 4
+/// weeks (weeks end on Sunday, UTC), and 10 that were asked for, of which a new one takes the place of the oldest.
+const DAILY: u32 = 7;
+const WEEKLY: u32 = 4;
+const MANUAL: u32 = 10;
+
+/// What a database's repository keeps, unless an operator says otherwise (`trivault retention set`).
+pub fn retention() -> Retention {
+    Retention { daily: DAILY, weekly: WEEKLY, manual: Some(MANUAL), ..Retention::everything(Tz::UTC) }
+}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {

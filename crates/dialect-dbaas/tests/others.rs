@@ -24,6 +24,7 @@ async fn of_another_dialect(gateway: &Gateway, passcode: Option<&str>) -> Starte
         store: None,
         sources: SourceSelection::All,
         plan: None,
+        retention: None,
         aliases: Vec::new(),
         attributes: Vec::new(),
     };

@@ -4,10 +4,12 @@
 
 mod common;
 
-use chrono::{Timelike, Utc};
+use std::{sync::Arc, time::Duration};
+
+use chrono::{TimeDelta, Timelike, Utc};
 use common::{Gateway, Sent};
 use serde_json::{Value, json};
-use trivault_engine::{Repository, RepositoryFilter, Rule};
+use trivault_engine::{BackupFilter, JobState, ManualClock, Repository, RepositoryFilter, Rule, StartBackup, Trigger};
 
 async fn patch(gateway: &Gateway, fields: Value) -> Value {
     let body = json!({ "database": fields }).to_string();
@@ -85,5 +87,64 @@ async fn backups_are_listed_newest_first_with_one_repository_for_all() {
     let ids: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["id"].clone()).collect();
     assert_eq!(ids, [second["id"].clone(), first["id"].clone()]);
     assert_eq!(repositories(&gateway).await.len(), 1);
+    gateway.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_is_backed_up_once_at_each_of_its_hours() {
+    let clock = Arc::new(ManualClock::new("2026-03-01T00:30:00Z".parse().unwrap()));
+    let gateway = Gateway::open_at(2, clock.clone()).await;
+    patch(&gateway, json!({"periodic_backups_enabled": true, "periodic_backups_scheduled_at": [13, 1]})).await;
+    let repository = repositories(&gateway).await.pop().unwrap();
+    let mut made = Vec::new();
+    for _ in 0..36 {
+        clock.advance(TimeDelta::hours(1));
+        gateway.engine.reconcile().await.unwrap();
+        let filter = BackupFilter { repository: Some(repository.id), ..BackupFilter::default() };
+        let backups = gateway.engine.backups(&gateway.caller, filter).await.unwrap();
+        if backups.len() > made.len() {
+            let job =
+                gateway.engine.wait_for_job(&gateway.caller, backups[0].job, Duration::from_secs(30)).await.unwrap();
+            assert_eq!((job.state, backups[0].trigger), (JobState::Succeeded, Trigger::Scheduled));
+            made.push(backups[0].created_at.format("%d %H").to_string());
+        }
+    }
+    assert_eq!(made, ["01 01", "01 13", "02 01"]);
+    gateway.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_database_keeps_what_the_starter_plan_keeps() {
+    let clock = Arc::new(ManualClock::new("2026-03-01T00:30:00Z".parse().unwrap()));
+    let gateway = Gateway::open_at(2, clock.clone()).await;
+    patch(&gateway, json!({"periodic_backups_enabled": true})).await;
+    let repository = repositories(&gateway).await.pop().unwrap();
+    let rules = gateway.engine.retention(&gateway.caller, repository.id).await.unwrap();
+    assert_eq!((rules.daily, rules.weekly, rules.monthly, rules.manual), (7, 4, 0, Some(10)));
+    assert_eq!((rules.last, rules.within, rules.zone), (0, None, chrono_tz::UTC));
+
+    // The eleventh that is asked for takes the place of the first.
+    let mut asked_for = Vec::new();
+    for _ in 0..11 {
+        let request = StartBackup {
+            repository: repository.id,
+            trigger: Trigger::Manual,
+            task: None,
+            full: false,
+            description: String::new(),
+            keep_until: None,
+            passcode: None,
+            aliases: Vec::new(),
+            attributes: Vec::new(),
+            job_attributes: Vec::new(),
+        };
+        let started = gateway.engine.start_backup(&gateway.caller, request).await.unwrap();
+        gateway.engine.wait_for_job(&gateway.caller, started.job.id, Duration::from_secs(30)).await.unwrap();
+        asked_for.push(started.backup.id);
+        clock.advance(TimeDelta::seconds(1));
+    }
+    let preview = gateway.engine.preview_retention(&gateway.caller, repository.id, None).await.unwrap();
+    let going: Vec<_> = preview.iter().filter(|(_, verdict)| !verdict.keep).map(|(backup, _)| backup.id).collect();
+    assert_eq!(going, asked_for[..1]);
     gateway.running.stop().await;
 }

@@ -57,6 +57,7 @@ impl Scene {
             store: None,
             sources: SourceSelection::One(source),
             plan: None,
+            retention: None,
             aliases: Vec::new(),
             attributes: Vec::new(),
         };

@@ -151,6 +151,7 @@ async fn created(exchange: &Exchange) -> Result<Reply> {
         store: Some(store.id),
         sources: SourceSelection::All,
         plan: None,
+        retention: None,
         aliases: Vec::new(),
         attributes: Vec::new(),
     };

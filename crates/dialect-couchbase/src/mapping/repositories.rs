@@ -104,6 +104,7 @@ pub fn repository_from_wire(
         },
         sources: select(bucket_name.as_deref().unwrap_or_default(), sources)?,
         plan: Some(plan.id),
+        retention: None,
         aliases: Vec::new(),
         attributes,
     })

@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use trivault_dialect_dbaas::{Dbaas, NAME, Namer, Options, SourceNames, names_of_source};
 use trivault_engine::{
-    Caller, Engine, EngineOptions, NewSource, NewStore, Principal, Role, Scope, SecretText, StoreLocation, UserId,
+    Caller, Clock, Engine, EngineOptions, NewSource, NewStore, Principal, Role, Scope, SecretText, StoreLocation,
+    SystemClock, UserId,
 };
 use trivault_http::{DialectSelection, Limits, Listener, Network, Running, Server, ServerOptions};
 use trivault_testkit::openapi::Document;
@@ -81,6 +82,11 @@ impl Gateway {
 
     /// With that many workers; with none, jobs stay queued.
     pub async fn open_with(workers: usize) -> Self {
+        Self::open_at(workers, Arc::new(SystemClock)).await
+    }
+
+    /// With a clock of the test's own.
+    pub async fn open_at(workers: usize, clock: Arc<dyn Clock>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         for (path, content) in FILES {
@@ -95,6 +101,7 @@ impl Gateway {
         options.namers = vec![Arc::new(Namer)];
         options.poll = Duration::from_millis(50);
         options.workers = workers;
+        options.clock = clock;
         let engine = Engine::open(options).await.unwrap();
         let system = system();
         engine.create_user(&system, USER, &SecretText::new(PASSWORD), Role::Admin).await.unwrap();

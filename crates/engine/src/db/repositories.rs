@@ -4,14 +4,26 @@ use sqlx::{Postgres, QueryBuilder, Sqlite};
 
 use super::{
     prelude::*,
-    text::{askable, from_word},
+    text::{askable, from_word, json},
 };
 
 impl Database {
-    /// `AlreadyExists(Repository)` when the owner has one of that name and state.
+    /// As [`Self::insert_repository_keeping`], everything.
     pub async fn insert_repository(
         &self,
         repository: &Repository,
+        schedule: &[ScheduleEntry],
+        labels: &Labels,
+        audit: &AuditEntry,
+    ) -> Result<()> {
+        self.insert_repository_keeping(repository, None, schedule, labels, audit).await
+    }
+
+    /// With what it keeps. `AlreadyExists(Repository)` when the owner has one of that name and state.
+    pub async fn insert_repository_keeping(
+        &self,
+        repository: &Repository,
+        retention: Option<&Retention>,
         schedule: &[ScheduleEntry],
         labels: &Labels,
         audit: &AuditEntry,
@@ -23,13 +35,16 @@ impl Database {
                     format!("There is a repository {} already.", repository.name),
                 ));
             }
+            if let Some(rules) = retention {
+                tx.write_retention(repository.id, &json(rules)?, audit.at).await?;
+            }
             tx.replace_schedule(repository.id, schedule).await?;
             tx.label(labels, repository.created_at).await?;
             tx.audit(audit).await?;
         })
     }
 
-    /// As [`Self::insert_repository`], but answers the one that stands where there is one.
+    /// As [`Self::ensure_repository_keeping`], everything.
     pub async fn ensure_repository(
         &self,
         repository: &Repository,
@@ -37,8 +52,23 @@ impl Database {
         labels: &Labels,
         audit: &AuditEntry,
     ) -> Result<Repository> {
+        self.ensure_repository_keeping(repository, None, schedule, labels, audit).await
+    }
+
+    /// As [`Self::insert_repository_keeping`], but answers the one that stands, as it is, where there is one.
+    pub async fn ensure_repository_keeping(
+        &self,
+        repository: &Repository,
+        retention: Option<&Retention>,
+        schedule: &[ScheduleEntry],
+        labels: &Labels,
+        audit: &AuditEntry,
+    ) -> Result<Repository> {
         in_write!(self, tx => {
             if tx.insert_repository(repository).await? {
+                if let Some(rules) = retention {
+                    tx.write_retention(repository.id, &json(rules)?, audit.at).await?;
+                }
                 tx.replace_schedule(repository.id, schedule).await?;
                 tx.label(labels, repository.created_at).await?;
                 tx.audit(audit).await?;

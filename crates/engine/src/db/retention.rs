@@ -72,7 +72,12 @@ impl Tx {
             .await?)
     }
 
-    async fn write_retention(&mut self, repository: RepositoryId, rules: &str, now: DateTime<Utc>) -> Sql<()> {
+    pub(super) async fn write_retention(
+        &mut self,
+        repository: RepositoryId,
+        rules: &str,
+        now: DateTime<Utc>,
+    ) -> Sql<()> {
         sqlx::query(
             "INSERT INTO retention_rules (repository_id, rules, updated_at) VALUES ($1, $2, $3)
              ON CONFLICT (repository_id) DO UPDATE SET rules = excluded.rules, updated_at = excluded.updated_at",

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Alias, Attribute, PlanId, RepositoryId, SourceId, StoreId};
+use super::{Alias, Attribute, PlanId, RepositoryId, Retention, SourceId, StoreId};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,6 +46,8 @@ pub struct NewRepository {
     pub store: Option<StoreId>,
     pub sources: SourceSelection,
     pub plan: Option<PlanId>,
+    /// What it keeps; `None`: everything.
+    pub retention: Option<Retention>,
     pub aliases: Vec<Alias>,
     pub attributes: Vec<Attribute>,
 }

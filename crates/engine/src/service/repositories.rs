@@ -28,9 +28,9 @@ impl Engine {
         caller.require(Role::Operator)?;
         caller.require_everything()?;
         let inner = self.inner();
-        let New { repository, schedule, labels } = inner.new_repository(repository).await?;
+        let New { repository, retention, schedule, labels } = inner.new_repository(repository).await?;
         let audit = inner.audit_of_repository(caller, "repository.create", repository.id);
-        inner.db.insert_repository(&repository, &schedule, &labels, &audit).await?;
+        inner.db.insert_repository_keeping(&repository, retention.as_ref(), &schedule, &labels, &audit).await?;
         Ok(repository)
     }
 
@@ -50,9 +50,9 @@ impl Engine {
             covers(caller, standing.sources)?;
             return Ok(standing);
         }
-        let New { repository, schedule, labels } = inner.new_repository(repository).await?;
+        let New { repository, retention, schedule, labels } = inner.new_repository(repository).await?;
         let audit = inner.audit_of_repository(caller, "repository.create", repository.id);
-        inner.db.ensure_repository(&repository, &schedule, &labels, &audit).await
+        inner.db.ensure_repository_keeping(&repository, retention.as_ref(), &schedule, &labels, &audit).await
     }
 
     /// Stops what is scheduled; what runs goes on. Idempotent.
@@ -105,6 +105,7 @@ impl Engine {
 /// A repository that is about to come into being.
 struct New {
     repository: Repository,
+    retention: Option<Retention>,
     schedule: Vec<ScheduleEntry>,
     labels: Labels,
 }
@@ -131,7 +132,7 @@ impl Inner {
     }
 
     async fn new_repository(&self, new: NewRepository) -> Result<New> {
-        let NewRepository { owner, name, store, sources, plan, aliases, attributes } = new;
+        let NewRepository { owner, name, store, sources, plan, retention, aliases, attributes } = new;
         let store = match store {
             Some(id) => self.db.store(id).await?,
             None => self.db.stores().await?.into_iter().find(|store| store.is_default),
@@ -162,7 +163,7 @@ impl Inner {
         labels.propose(&self.namers, at, NewObject::Repository(&repository));
         labels.claim(at, aliases);
         labels.attach(at, attributes);
-        Ok(New { schedule: self.schedule_of_plan(plan).await?, repository, labels })
+        Ok(New { schedule: self.schedule_of_plan(plan).await?, repository, retention, labels })
     }
 
     async fn schedule_of_plan(&self, plan: Option<PlanId>) -> Result<Vec<ScheduleEntry>> {
