@@ -27,6 +27,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
         handlers::plans::list,
         handlers::plans::get,
         handlers::plans::create,
+        handlers::plans::update,
+        handlers::plans::delete,
         handlers::repositories::list,
         handlers::repositories::get,
         handlers::repositories::create,

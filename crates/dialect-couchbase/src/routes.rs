@@ -27,6 +27,8 @@ pub fn table() -> Vec<Route> {
         Route::new(Method::GET, PLANS, || web::route().to(plans::list)),
         Route::new(Method::GET, PLAN, || web::route().to(plans::get)),
         Route::new(Method::POST, PLAN, || web::route().to(plans::create)),
+        Route::new(Method::PUT, PLAN, || web::route().to(plans::update)),
+        Route::new(Method::DELETE, PLAN, || web::route().to(plans::delete)),
         Route::new(Method::POST, ACTIVE, || web::route().to(repositories::create)),
         Route::new(Method::GET, ACTIVE, || web::route().to(repositories::get)),
         Route::new(Method::DELETE, ACTIVE, || web::route().to(repositories::delete_active)),

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// `COVERAGE.md` has the same lines.
-pub const REFUSED: [(&str, &str); 22] = [
+pub const REFUSED: [(&str, &str); 20] = [
     ("GET", "/api/v1/config"),
     ("POST", "/api/v1/config"),
     ("PUT", "/api/v1/config"),
@@ -17,8 +17,6 @@ pub const REFUSED: [(&str, &str); 22] = [
     ("GET", "/api/v1/nodesThreadsMap"),
     ("POST", "/api/v1/nodesThreadsMap"),
     ("PATCH", "/api/v1/nodesThreadsMap"),
-    ("PUT", "/api/v1/plan/{name}"),
-    ("DELETE", "/api/v1/plan/{name}"),
     ("POST", "/api/v1/cluster/self/repository/import"),
     ("POST", "/api/v1/cluster/self/repository/active/{id}/archive"),
     ("POST", "/api/v1/cluster/self/repository/active/{id}/plan/{plan}"),

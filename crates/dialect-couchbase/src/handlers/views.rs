@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use trivault_engine::{
-    Attribute, JobFilter, JobState, ObjectKind, ObjectRef, Plan, Repository, RepositoryState, Source, Store,
+    Attribute, JobFilter, JobState, ObjectKind, ObjectRef, Plan, Repository, RepositoryId, RepositoryState, Source,
+    Store, TaskStanding,
 };
 use trivault_http::BaseUrl;
 
@@ -41,13 +42,23 @@ struct Common {
     series: HashMap<ObjectRef, String>,
     foreign: HashMap<ObjectRef, String>,
     attributes: HashMap<ObjectRef, Vec<Attribute>>,
+    overdue: HashMap<RepositoryId, Vec<TaskStanding>>,
 }
 
 impl Common {
     async fn fetch(call: &Call, repositories: &[Repository]) -> trivault_engine::Result<Self> {
         let Call { engine, caller, request: _ } = call;
         let objects: Vec<ObjectRef> = repositories.iter().map(object).collect();
+        let only = match repositories {
+            [one] => Some(one.id),
+            _ => None,
+        };
+        let mut overdue: HashMap<RepositoryId, Vec<TaskStanding>> = HashMap::new();
+        for standing in engine.overdue(caller, only).await? {
+            overdue.entry(standing.repository).or_default().push(standing);
+        }
         Ok(Self {
+            overdue,
             plans: engine.plans(caller, NAME).await?,
             stores: engine.stores(caller).await?,
             sources: engine.sources(caller).await?,
@@ -63,7 +74,7 @@ fn object(repository: &Repository) -> ObjectRef {
 }
 
 async fn view(call: &Call, repository: &Repository, common: &Common) -> Result<Option<types::Repository>> {
-    let Common { plans, stores, sources, series, foreign, attributes } = common;
+    let Common { plans, stores, sources, series, foreign, attributes, overdue } = common;
     let object = object(repository);
     let id = if repository.owner == NAME { Some(repository.name.clone()) } else { foreign.get(&object).cloned() };
     let Some(id) = id else { return Ok(None) };
@@ -83,6 +94,7 @@ async fn view(call: &Call, repository: &Repository, common: &Common) -> Result<O
         scheduled,
         running: running(call, repository, sources).await?,
         sources,
+        overdue: overdue.get(&repository.id).map(Vec::as_slice).unwrap_or_default(),
         zone: call.engine.zone(),
     })))
 }

@@ -127,6 +127,7 @@ fn show(repository: &Repository, sources: &[Source], running: Vec<(bool, TaskRun
         scheduled: if is_active { vec![task] } else { Vec::new() },
         running,
         sources,
+        overdue: &[],
         zone: chrono_tz::Europe::London,
     });
     serde_json::to_value(view).unwrap()

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use trivault_dialect_couchbase::Couchbase;
 use trivault_engine::{
-    Caller, Engine, EngineOptions, NewSource, NewStore, Principal, Role, Scope, SecretText, StoreLocation, UserId,
+    Caller, Clock, Engine, EngineOptions, NewSource, NewStore, Principal, Role, Scope, SecretText, StoreLocation,
+    SystemClock, UserId,
 };
 use trivault_http::{Dialect, DialectSelection, Limits, Listener, Network, Running, Server, ServerOptions};
 
@@ -84,6 +85,11 @@ pub fn rows(path: &std::path::Path) -> Vec<String> {
 
 impl Gateway {
     pub async fn open() -> Self {
+        Self::open_at(Arc::new(SystemClock), 2).await
+    }
+
+    /// With a clock of the test's own, and that many workers.
+    pub async fn open_at(clock: Arc<dyn Clock>, workers: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         sample(&at("travel.db"));
@@ -93,6 +99,8 @@ impl Gateway {
 
         let mut options = EngineOptions::new(at("data"));
         options.zone = chrono_tz::Europe::London;
+        options.clock = clock;
+        options.workers = workers;
         options.namers = vec![dialect().namer()];
         options.poll = Duration::from_millis(50);
         let engine = Engine::open(options).await.unwrap();
