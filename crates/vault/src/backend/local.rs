@@ -1,13 +1,17 @@
 //! A vault in a directory of the local disk.
 
 use super::failure::{folder_missing, from_io};
-use super::local_files::{Existing, make_directory, sweep_temporaries, sync_directory, write_durably};
+use super::local_files::{
+    Existing, make_directory, make_one_directory, remove_file, sweep_temporaries, sync_directory, write_durably,
+};
 use super::{Backend, Entry, FileKind, is_content_name};
 use crate::error::{Result, VaultError};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Temporary files older than this belong to no living writer: the longest single file write is minutes.
@@ -19,13 +23,16 @@ pub struct LocalBackend {
     root: PathBuf,
     location: String,
     lazy_data_directories: bool,
+    /// Of a lazy vault: the pack directories that are known to be durable in `data`.
+    lasting: Arc<[AtomicBool; 256]>,
 }
 
 impl LocalBackend {
     /// The vault at `root`, which need not exist yet. [`Backend::prepare`] makes all 256 pack directories.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        Self { location: root.display().to_string(), root, lazy_data_directories: false }
+        let lasting = Arc::new([const { AtomicBool::new(false) }; 256]);
+        Self { location: root.display().to_string(), root, lazy_data_directories: false, lasting }
     }
 
     /// The same, but each pack directory is made only when its first pack comes: a vault for a passcode often holds a few files, and 256
@@ -61,7 +68,36 @@ impl LocalBackend {
             }
             outcome => outcome,
         };
+        let outcome = outcome.and_then(|stored| {
+            if self.lazy_data_directories && kind == FileKind::Pack {
+                self.make_directory_last(name)?;
+            }
+            Ok(stored)
+        });
         outcome.map_err(|error| self.failure("writing", kind, name, error))
+    }
+
+    /// Makes the directory of a pack durable in `data`, once. It may have been found: made by another writer that has not synced it yet, or
+    /// died before.
+    fn make_directory_last(&self, pack: &str) -> io::Result<()> {
+        let lasting = pack.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let Some(lasting) = lasting.and_then(|first_byte| self.lasting.get(usize::from(first_byte))) else {
+            return Ok(());
+        };
+        if !lasting.load(Ordering::Acquire) {
+            sync_directory(&self.root.join(FileKind::Pack.directory()))?;
+            lasting.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Makes what `index/` shows durable. A snapshot may rely on an index file that another process has given its name and not synced, because
+    /// it is about to or because it died.
+    fn make_index_last(&self) -> io::Result<()> {
+        match sync_directory(&self.root.join(FileKind::Index.directory())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            synced => synced,
+        }
     }
 
     fn list_directory(&self, directory: &Path, into: &mut Vec<Entry>) -> io::Result<()> {
@@ -115,8 +151,7 @@ impl LocalBackend {
             for first_byte in 0..=u8::MAX {
                 let directory = self.root.join(pack_directory(first_byte));
                 if !directory.is_dir() {
-                    fs::create_dir(&directory)?;
-                    fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+                    make_one_directory(&directory)?;
                 }
             }
             sync_directory(&data)?;
@@ -179,6 +214,9 @@ impl Backend for LocalBackend {
     }
 
     fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()> {
+        if kind == FileKind::Snapshot {
+            self.make_index_last().map_err(|error| self.failure("writing", kind, name, error))?;
+        }
         self.store(kind, name, bytes, Existing::Replace).map(|_| ())
     }
 
@@ -188,7 +226,7 @@ impl Backend for LocalBackend {
 
     fn remove(&self, kind: FileKind, name: &str) -> Result<()> {
         let path = self.file(kind, name)?;
-        match fs::remove_file(&path) {
+        match remove_file(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => return Ok(()),
             Err(error) => return Err(self.failure("removing", kind, name, error)),

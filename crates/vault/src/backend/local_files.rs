@@ -3,6 +3,7 @@
 //! A failed fsync is never tried again on the same descriptor (the kernel may have marked the page clean): the temporary file is removed
 //! and the caller writes anew.
 
+use super::observed::{DiskOperation, observed, observed_sync};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -34,7 +35,7 @@ pub(super) fn write_durably(target: &Path, bytes: &[u8], existing: Existing) -> 
     let written = fill(&temporary, bytes).and_then(|()| publish(&temporary, target, existing));
     if !matches!(written, Ok(true)) {
         // The outcome stands whatever becomes of the temporary file; a later sweep removes it.
-        let _ = fs::remove_file(&temporary);
+        let _ = remove_file(&temporary);
     }
     if written? {
         sync_directory(directory)?;
@@ -44,32 +45,32 @@ pub(super) fn write_durably(target: &Path, bytes: &[u8], existing: Existing) -> 
 }
 
 fn fill(temporary: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
-    if bytes.len() >= RESERVE_FROM_BYTES {
-        reserve(&file, bytes.len() as u64)?;
-    }
-    file.write_all(bytes)?;
-    file.set_permissions(Permissions::from_mode(FILE_MODE)).or_else(ignore_unsupported)?;
-    file.sync_all().or_else(ignore_unsupported)
+    let file = observed(DiskOperation::Write(temporary, bytes), || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
+        if bytes.len() >= RESERVE_FROM_BYTES {
+            reserve(&file, bytes.len() as u64)?;
+        }
+        file.write_all(bytes)?;
+        file.set_permissions(Permissions::from_mode(FILE_MODE)).or_else(ignore_unsupported)?;
+        Ok(file)
+    })?;
+    observed_sync(DiskOperation::SyncFile(temporary), || file.sync_all().or_else(ignore_unsupported))
 }
 
 fn publish(temporary: &Path, target: &Path, existing: Existing) -> io::Result<bool> {
     if existing == Existing::Replace {
-        return fs::rename(temporary, target).map(|()| true);
+        return observed(DiskOperation::Rename(temporary, target), || fs::rename(temporary, target)).map(|()| true);
     }
-    let renamed = rustix::fs::renameat_with(
-        rustix::fs::CWD,
-        temporary,
-        rustix::fs::CWD,
-        target,
-        rustix::fs::RenameFlags::NOREPLACE,
-    );
-    match renamed.map_err(io::Error::from) {
+    let renamed = observed(DiskOperation::Rename(temporary, target), || {
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        Ok(rustix::fs::renameat_with(rustix::fs::CWD, temporary, rustix::fs::CWD, target, flags)?)
+    });
+    match renamed {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         // File systems without the flag (NFS, some FUSE) have hard links, which are exclusive too.
-        Err(_) => match fs::hard_link(temporary, target) {
-            Ok(()) => fs::remove_file(temporary).map(|()| true),
+        Err(_) => match observed(DiskOperation::Link(temporary, target), || fs::hard_link(temporary, target)) {
+            Ok(()) => remove_file(temporary).map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),
         },
@@ -86,24 +87,56 @@ fn reserve(file: &File, length: u64) -> io::Result<()> {
 
 /// Makes the entries of a directory durable.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all().or_else(ignore_unsupported)
+    observed_sync(DiskOperation::SyncDirectory(directory), || {
+        File::open(directory)?.sync_all().or_else(ignore_unsupported)
+    })
 }
 
-/// Makes a directory and those above it that are missing, each durable in its parent.
+/// Takes a file's name away. Not durable before its directory is synced.
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    observed(DiskOperation::Remove(path), || fs::remove_file(path))
+}
+
+/// Removes a directory and everything below it. Not durable before the directory above is synced.
+pub(super) fn remove_tree(directory: &Path) -> io::Result<()> {
+    observed(DiskOperation::RemoveTree(directory), || fs::remove_dir_all(directory))
+}
+
+/// Makes one directory. Not durable before the one above is synced.
+pub(super) fn make_one_directory(directory: &Path) -> io::Result<()> {
+    observed(DiskOperation::MakeDirectory(directory), || {
+        DirBuilder::new().mode(DIRECTORY_MODE).create(directory)?;
+        // The mode of creation is cut by the process's mask, this one is not.
+        fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE)).or_else(ignore_unsupported)
+    })
+}
+
+/// Makes a directory and those above it that are missing, each durable in its parent. One that is there is made durable too: who made it
+/// may have died before that, or may be about to do it.
 pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
-        Ok(()) => match directory.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new(".")),
-            Some(parent) => sync_directory(parent),
-            None => Ok(()),
-        },
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+    match make_one_directory(directory) {
+        Ok(()) => sync_parent(directory),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {
+            match sync_parent(directory) {
+                // A folder that an administrator made in a place that we may not read.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                synced => synced,
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).ok_or(error)?;
             make_directory(parent)?;
             make_directory(directory)
         }
         Err(error) => Err(error),
+    }
+}
+
+fn sync_parent(directory: &Path) -> io::Result<()> {
+    match directory.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new(".")),
+        Some(parent) => sync_directory(parent),
+        None => Ok(()),
     }
 }
 
@@ -119,7 +152,7 @@ pub(super) fn sweep_temporaries(directory: &Path, before: SystemTime) -> usize {
             let metadata = entry.metadata();
             metadata.is_ok_and(|found| found.is_file() && found.modified().is_ok_and(|at| at < before))
         })
-        .filter(|entry| fs::remove_file(entry.path()).is_ok())
+        .filter(|entry| remove_file(&entry.path()).is_ok())
         .count()
 }
 

@@ -1,7 +1,7 @@
 //! A store in a folder of the local disk.
 
 use super::failure::{folder_missing, from_io};
-use super::local_files::{Existing, make_directory, sync_directory, write_durably};
+use super::local_files::{Existing, make_directory, remove_file, remove_tree, sync_directory, write_durably};
 use super::store_root::{PASSCODE_VAULTS, Probe, StoreRoot, checked_name, probe_by_writing};
 use super::{Backend, LocalBackend};
 use crate::error::{Result, VaultError, VaultErrorKind};
@@ -87,7 +87,7 @@ impl StoreRoot for LocalRoot {
 
     fn remove(&self, name: &str) -> Result<()> {
         let target = self.file(name)?;
-        match fs::remove_file(&target) {
+        match remove_file(&target) {
             Ok(()) => sync_directory(target.parent().unwrap_or(&self.folder))
                 .map_err(|error| self.failure("removing", name, error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.folder.is_dir() => Ok(()),
@@ -116,7 +116,7 @@ impl StoreRoot for LocalRoot {
 
     fn remove_tree(&self, prefix: &str) -> Result<()> {
         let directory = self.file(prefix)?;
-        match fs::remove_dir_all(&directory) {
+        match remove_tree(&directory) {
             Ok(()) => sync_directory(directory.parent().unwrap_or(&self.folder))
                 .map_err(|error| self.failure("removing", prefix, error)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.folder.is_dir() => Ok(()),

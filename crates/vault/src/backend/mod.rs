@@ -11,6 +11,9 @@ mod local_root;
 mod object;
 mod object_failure;
 mod object_root;
+mod observed;
+#[cfg(test)]
+pub(crate) mod recorder;
 mod runtime;
 mod s3;
 mod store_root;
@@ -19,6 +22,8 @@ pub use local::LocalBackend;
 pub use local_root::LocalRoot;
 pub use object::ObjectBackend;
 pub use object_root::ObjectRoot;
+#[cfg(test)]
+pub(crate) use observed::DiskOperation;
 pub use s3::{S3Credentials, S3Location};
 pub use store_root::{PASSCODE_VAULTS, Probe, SERVER_VAULT, StoreRoot};
 

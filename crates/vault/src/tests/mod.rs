@@ -7,6 +7,7 @@ mod damage;
 mod failures;
 mod heal;
 mod locks;
+mod power_cut;
 mod prune;
 mod prune_beside;
 mod prune_crashes;
