@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod authority;
+pub mod fault_proxy;
 pub mod gateway;
 pub mod openapi;
 pub mod postgres;

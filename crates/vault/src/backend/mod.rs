@@ -24,7 +24,7 @@ pub use object::ObjectBackend;
 pub use object_root::ObjectRoot;
 #[cfg(test)]
 pub(crate) use observed::DiskOperation;
-pub use s3::{S3Credentials, S3Location};
+pub use s3::{S3Credentials, S3Location, S3Patience};
 pub use store_root::{PASSCODE_VAULTS, Probe, SERVER_VAULT, StoreRoot};
 
 use crate::error::{Result, VaultError};

@@ -5,9 +5,9 @@
 //! repeated after a time-out does no harm.
 
 use super::local::too_short;
-use super::object_failure::from_object_store;
+use super::object_failure::{broke_off, from_object_store};
 use super::runtime::block_on;
-use super::s3::S3Location;
+use super::s3::{S3Location, S3Patience};
 use super::{Backend, Entry, FileKind, is_content_name};
 use crate::error::{Result, VaultError, VaultErrorKind};
 use futures_util::TryStreamExt;
@@ -17,15 +17,28 @@ use object_store::{
     Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// How often an exclusive create is sent when the server answers "conflict" though nothing is there (two requests in flight).
 const CREATE_ATTEMPTS: usize = 3;
+/// How often a request is sent whose connection breaks. The client repeats what fails before an answer begins; this is for the rest: torn
+/// listings, and requests that it does not know to be harmless twice. Here all are.
+const ATTEMPTS: u32 = 4;
+/// No such attempt begins later than this after the first: what takes longer the client has repeated itself, and a server that is away shall be
+/// reported, not waited for.
+const ATTEMPTS_WITHIN: Duration = Duration::from_secs(10);
+/// Between two of these attempts, times the attempt's number.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Objects below a prefix, over blocking calls. Shared by a store and its vaults.
 #[derive(Clone)]
 pub(super) struct Objects {
+    /// For everything but uploads: gives up a server that is silent.
     client: Arc<AmazonS3>,
+    /// For uploads, during which a server is silent as long as the line takes.
+    uploads: Arc<AmazonS3>,
     prefix: String,
     location: String,
 }
@@ -38,14 +51,16 @@ impl fmt::Debug for Objects {
 }
 
 impl Objects {
-    pub(super) fn connect(at: &S3Location) -> Result<Self> {
-        Ok(Self { client: Arc::new(at.connect()?), prefix: at.prefix.clone(), location: at.display("") })
+    pub(super) fn connect(at: &S3Location, patience: S3Patience) -> Result<Self> {
+        let client = Arc::new(at.connect(&patience, Some(patience.silence))?);
+        let uploads = Arc::new(at.connect(&patience, None)?);
+        Ok(Self { client, uploads, prefix: at.prefix.clone(), location: at.display("") })
     }
 
     /// The objects below a directory of these.
     pub(super) fn below(&self, directory: &str) -> Self {
         let prefix = join(&self.prefix, directory);
-        Self { client: Arc::clone(&self.client), prefix, location: format!("{}/{directory}", self.location) }
+        Self { prefix, location: format!("{}/{directory}", self.location), ..self.clone() }
     }
 
     pub(super) fn location(&self) -> &str {
@@ -60,31 +75,75 @@ impl Objects {
         from_object_store(&self.location, doing, error)
     }
 
+    /// Sends a request, and again while its connection breaks and there is time.
+    fn send<T, F>(&self, doing: &str, request: impl Fn(Arc<AmazonS3>) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = object_store::Result<T>> + Send + 'static,
+    {
+        self.send_by(&self.client, request)?.map_err(|error| self.failed(doing, error))
+    }
+
+    fn send_by<T, F>(
+        &self,
+        client: &Arc<AmazonS3>,
+        request: impl Fn(Arc<AmazonS3>) -> F,
+    ) -> Result<object_store::Result<T>>
+    where
+        T: Send + 'static,
+        F: Future<Output = object_store::Result<T>> + Send + 'static,
+    {
+        let begin = Instant::now();
+        for attempt in 1.. {
+            match block_on(request(Arc::clone(client)))? {
+                Err(error) if attempt < ATTEMPTS && broke_off(&error) && begin.elapsed() < ATTEMPTS_WITHIN => {
+                    tracing::debug!(store.location = %self.location, attempt, error = %error, "a request broke off");
+                    std::thread::sleep(PAUSE * attempt);
+                }
+                outcome => return Ok(outcome),
+            }
+        }
+        Err(VaultError::internal("a request to S3 was never sent"))
+    }
+
     pub(super) fn get(&self, name: &str, range: Option<std::ops::Range<u64>>) -> Result<Vec<u8>> {
-        let (client, key) = (Arc::clone(&self.client), self.key(name));
-        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
-        let bytes = block_on(async move { client.get_opts(&key, options).await?.bytes().await })?;
-        bytes.map(Vec::from).map_err(|error| self.failed(&format!("reading {name}"), error))
+        let key = self.key(name);
+        self.send(&format!("reading {name}"), |client| {
+            let key = key.clone();
+            let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
+            async move {
+                let found = client.get_opts(&key, options).await?;
+                let promised = found.range.end.saturating_sub(found.range.start);
+                let bytes = Vec::from(found.bytes().await?);
+                if bytes.len() as u64 == promised { Ok(bytes) } else { Err(cut_short(bytes.len(), promised)) }
+            }
+        })
     }
 
     pub(super) fn length(&self, name: &str) -> Result<u64> {
-        let (client, key) = (Arc::clone(&self.client), self.key(name));
-        let found = block_on(async move { client.head(&key).await })?;
-        found.map(|meta| meta.size).map_err(|error| self.failed(&format!("looking at {name}"), error))
+        let key = self.key(name);
+        let found = self.send(&format!("looking at {name}"), |client| {
+            let key = key.clone();
+            async move { client.head(&key).await }
+        });
+        found.map(|meta| meta.size)
     }
 
-    /// Stores an object; `false` only for [`PutMode::Create`], when there was one.
+    /// Stores an object; `false` only for [`PutMode::Create`], when there was another one.
     pub(super) fn put(&self, name: &str, bytes: &[u8], mode: PutMode) -> Result<bool> {
-        let payload = PutPayload::from(bytes.to_vec());
+        let (key, payload) = (self.key(name), PutPayload::from(bytes.to_vec()));
         for _ in 0..CREATE_ATTEMPTS {
-            let (client, key, payload) = (Arc::clone(&self.client), self.key(name), payload.clone());
-            let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
-            match block_on(async move { client.put_opts(&key, payload, options).await })? {
+            let sent = self.send_by(&self.uploads, |client| {
+                let (key, payload) = (key.clone(), payload.clone());
+                let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
+                async move { client.put_opts(&key, payload, options).await }
+            });
+            match sent? {
                 Ok(_) => return Ok(true),
-                // "Conflict" may also mean another request in flight that fails in the end: look.
+                // "Conflict" may also mean another request in flight that fails in the end, or an own one whose answer got lost: look.
                 Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) if mode == PutMode::Create => {
-                    match self.length(name) {
-                        Ok(_) => return Ok(false),
+                    match self.get(name, None) {
+                        Ok(found) => return Ok(found == bytes),
                         Err(error) if *error.kind() == VaultErrorKind::Missing => {}
                         Err(error) => return Err(error),
                     }
@@ -98,28 +157,33 @@ impl Objects {
     }
 
     pub(super) fn delete(&self, name: &str) -> Result<()> {
-        let (client, key) = (Arc::clone(&self.client), self.key(name));
-        match block_on(async move { client.delete(&key).await })? {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let error = self.failed(&format!("removing {name}"), error);
-                if *error.kind() == VaultErrorKind::Missing { Ok(()) } else { Err(error) }
-            }
+        let key = self.key(name);
+        let deleted = self.send(&format!("removing {name}"), |client| {
+            let key = key.clone();
+            async move { client.delete(&key).await }
+        });
+        match deleted {
+            Err(error) if *error.kind() == VaultErrorKind::Missing => Ok(()),
+            deleted => deleted,
         }
     }
 
     /// All objects below a directory of these.
     pub(super) fn list(&self, directory: &str) -> Result<Vec<ObjectMeta>> {
-        let (client, key) = (Arc::clone(&self.client), self.key(directory));
-        let listed = block_on(async move { client.list(Some(&key)).try_collect().await })?;
-        listed.map_err(|error| self.failed(&format!("listing {directory}"), error))
+        let key = self.key(directory);
+        self.send(&format!("listing {directory}"), |client| {
+            let key = key.clone();
+            async move { client.list(Some(&key)).try_collect().await }
+        })
     }
 
     /// Names of the directories right below a directory of these, sorted.
     pub(super) fn list_directories(&self, directory: &str) -> Result<Vec<String>> {
-        let (client, key) = (Arc::clone(&self.client), self.key(directory));
-        let listed = block_on(async move { client.list_with_delimiter(Some(&key)).await })?;
-        let listed = listed.map_err(|error| self.failed(&format!("listing {directory}"), error))?;
+        let key = self.key(directory);
+        let listed = self.send(&format!("listing {directory}"), |client| {
+            let key = key.clone();
+            async move { client.list_with_delimiter(Some(&key)).await }
+        })?;
         let mut names: Vec<String> =
             listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
         names.sort();
@@ -128,15 +192,21 @@ impl Objects {
 
     /// Deletes every object below a directory of these.
     pub(super) fn delete_below(&self, directory: &str) -> Result<()> {
-        let keys: Vec<object_store::Result<Path>> =
-            self.list(directory)?.into_iter().map(|meta| Ok(meta.location)).collect();
-        let client = Arc::clone(&self.client);
-        let deleted = block_on(async move {
-            let keys = Box::pin(futures_util::stream::iter(keys));
-            client.delete_stream(keys).try_for_each(|_| async { Ok(()) }).await
-        })?;
-        deleted.map_err(|error| self.failed(&format!("removing {directory}"), error))
+        let keys: Vec<Path> = self.list(directory)?.into_iter().map(|meta| meta.location).collect();
+        self.send(&format!("removing {directory}"), |client| {
+            let keys = Box::pin(futures_util::stream::iter(keys.clone().into_iter().map(Ok)));
+            async move { client.delete_stream(keys).try_for_each(|_| async { Ok(()) }).await }
+        })
     }
+}
+
+/// An answer with fewer bytes than it promised.
+fn cut_short(found: usize, promised: u64) -> Error {
+    let source = std::io::Error::new(
+        std::io::ErrorKind::UnexpectedEof,
+        format!("the answer has {found} bytes instead of {promised}"),
+    );
+    Error::Generic { store: "S3", source: source.into() }
 }
 
 /// A vault below an S3 prefix, laid out as restic's S3 backend does.
@@ -148,7 +218,12 @@ pub struct ObjectBackend {
 impl ObjectBackend {
     /// The vault at this place. Nothing is sent yet.
     pub fn connect(at: &S3Location) -> Result<Self> {
-        Ok(Self { objects: Objects::connect(at)? })
+        Self::connect_with(at, S3Patience::default())
+    }
+
+    /// The same with other limits of time.
+    pub fn connect_with(at: &S3Location, patience: S3Patience) -> Result<Self> {
+        Ok(Self { objects: Objects::connect(at, patience)? })
     }
 
     pub(super) fn from_objects(objects: Objects) -> Self {

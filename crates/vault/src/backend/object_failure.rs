@@ -2,7 +2,9 @@
 
 use crate::error::{VaultError, VaultErrorKind};
 use object_store::Error;
+use object_store::client::HttpError;
 use std::error::Error as _;
+use std::io::ErrorKind;
 
 /// Longest piece of a server's answer that goes into a sentence, in characters.
 const ANSWER_MAX_CHARS: usize = 200;
@@ -64,6 +66,20 @@ pub(super) fn from_object_store(location: &str, doing: &str, error: Error) -> Va
         )
     };
     VaultError::new(kind, format!("the store at {location} ({doing}): {what}")).with_hint(hint).with_source(error)
+}
+
+/// Whether the connection broke or ran out of time, so that nobody knows what became of the request; not when the server has refused it.
+pub(super) fn broke_off(error: &Error) -> bool {
+    let Error::Generic { .. } = error else { return false };
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let torn = error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::UnexpectedEof);
+        if torn || error.is::<HttpError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The whole chain of causes as one text, to look for the server's error codes in.

@@ -2,7 +2,7 @@
 
 use super::Backend;
 use super::object::{ObjectBackend, Objects};
-use super::s3::S3Location;
+use super::s3::{S3Location, S3Patience};
 use super::store_root::{Probe, StoreRoot, checked_name, probe_by_writing};
 use crate::error::Result;
 use object_store::PutMode;
@@ -17,7 +17,12 @@ pub struct ObjectRoot {
 impl ObjectRoot {
     /// The store at this place. Nothing is sent yet.
     pub fn connect(at: &S3Location) -> Result<Self> {
-        Ok(Self { objects: Objects::connect(at)? })
+        Self::connect_with(at, S3Patience::default())
+    }
+
+    /// The same with other limits of time.
+    pub fn connect_with(at: &S3Location, patience: S3Patience) -> Result<Self> {
+        Ok(Self { objects: Objects::connect(at, patience)? })
     }
 }
 

@@ -7,18 +7,38 @@ use std::fmt;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// Time for the TCP and TLS handshakes.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for one whole request: a 32 MiB pack at 1.2 Mbit/s.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(240);
-/// No retry starts later than this. With [`REQUEST_TIMEOUT`] it stays below the 15 minutes that a signature is good for.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(300);
-/// Retries of one request; with the back-off below some 15 seconds until a dead server is reported.
-const MAX_RETRIES: usize = 6;
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// Taken when no region is given; servers other than Amazon's accept it.
 const DEFAULT_REGION: &str = "us-east-1";
+
+/// How long a store may keep its callers waiting. The longest that one call can take is `retries + request`, and `retries + silence` where a
+/// server accepts connections and says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct S3Patience {
+    /// Time for the TCP and TLS handshakes.
+    pub handshake: Duration,
+    /// A server that sends nothing for so long is given up, except during uploads.
+    pub silence: Duration,
+    /// Time for one whole request. The default lets a 32 MiB pack pass at 1.2 Mbit/s.
+    pub request: Duration,
+    /// No attempt starts later than this after the first. With `request` it must stay below the 15 minutes that a signature is good for.
+    pub retries: Duration,
+    /// Further attempts of one request that the server refuses with 5xx or 429; with the back-off some 15 seconds by default.
+    pub attempts: usize,
+}
+
+impl Default for S3Patience {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            silence: Duration::from_secs(60),
+            request: Duration::from_secs(240),
+            retries: Duration::from_secs(120),
+            attempts: 6,
+        }
+    }
+}
 
 /// The right to use a bucket. Its `Debug` shows the key's id only.
 #[derive(Clone)]
@@ -125,7 +145,7 @@ impl S3Location {
     }
 
     /// The client for this place. Nothing is sent yet.
-    pub(super) fn connect(&self) -> Result<AmazonS3> {
+    pub(super) fn connect(&self, patience: &S3Patience, silence: Option<Duration>) -> Result<AmazonS3> {
         if self.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")) && !self.allow_http {
             let sentence = format!("the S3 store at {} is reached without TLS, which is not allowed", self.display(""));
             return Err(VaultError::new(VaultErrorKind::StoreUnavailable, sentence)
@@ -133,13 +153,17 @@ impl S3Location {
         }
         let retry = RetryConfig {
             backoff: BackoffConfig { init_backoff: FIRST_BACKOFF, max_backoff: LONGEST_BACKOFF, base: 2.0 },
-            max_retries: MAX_RETRIES,
-            retry_timeout: RETRY_TIMEOUT,
+            max_retries: patience.attempts,
+            retry_timeout: patience.retries,
         };
-        let client = ClientOptions::new()
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_timeout(REQUEST_TIMEOUT)
+        let mut client = ClientOptions::new()
+            .with_connect_timeout(patience.handshake)
+            .with_timeout(patience.request)
             .with_allow_http(self.allow_http);
+        client = match silence {
+            Some(silence) => client.with_read_timeout(silence),
+            None => client.with_read_timeout_disabled(),
+        };
         let mut builder = match &self.credentials {
             None => AmazonS3Builder::from_env(),
             Some(_) => AmazonS3Builder::new(),
@@ -199,7 +223,7 @@ mod tests {
     #[test]
     fn an_endpoint_without_tls_needs_a_setting() {
         let location = S3Location::parse("s3:http://127.0.0.1:9/bucket").unwrap();
-        let error = location.connect().unwrap_err();
+        let error = location.connect(&S3Patience::default(), None).unwrap_err();
         assert_eq!(error.kind(), &VaultErrorKind::StoreUnavailable);
         assert!(error.hint().unwrap().contains("allow_http"));
     }

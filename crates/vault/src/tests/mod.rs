@@ -14,4 +14,5 @@ mod prune_crashes;
 mod prune_figures;
 mod prune_random;
 mod restic;
+mod s3;
 mod scene;
