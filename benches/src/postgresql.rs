@@ -277,12 +277,12 @@ impl Data {
 
     fn backup(&self, bench: &Bench) -> Outcome<(Cost, Footprint)> {
         let command = self.command(&["backup", "create", "--source", "bench"]);
-        footprint::during(|| run(&command, None, &bench.work.path().join("time")))
+        watched(bench, &command)
     }
 
     fn restore(&self, bench: &Bench, words: &[&str]) -> Outcome<(Cost, Footprint)> {
         let command = self.command(&[&["restore", "--latest", "bench"], words].concat());
-        footprint::during(|| run(&command, None, &bench.work.path().join("time")))
+        watched(bench, &command)
     }
 
     fn stores(&self) -> PathBuf {
@@ -292,6 +292,13 @@ impl Data {
     fn remove(self) -> Outcome {
         Ok(fs::remove_dir_all(self.folder)?)
     }
+}
+
+/// Runs one of our commands and looks at its memory, and at that of its tools.
+fn watched(bench: &Bench, command: &Command) -> Outcome<(Cost, Footprint)> {
+    let (cost, seen) = footprint::during(|| run(command, None, &bench.work.path().join("time")))?;
+    let gateway = seen.gateway.max(cost.peak_rss);
+    Ok((cost, Footprint { gateway, together: seen.together.max(gateway) }))
 }
 
 fn middle(costs: &[Cost]) -> Cost {

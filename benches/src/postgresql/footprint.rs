@@ -8,15 +8,15 @@ use std::{
     time::Duration,
 };
 
-/// Between two looks.
-const INTERVAL: Duration = Duration::from_millis(20);
+/// Between two looks. Each reads a file of every process of the machine: more often, and it would slow what it looks at.
+const INTERVAL: Duration = Duration::from_millis(500);
 /// `/proc/PID/statm` counts pages.
 const PAGE: u64 = 4096;
 
-/// Largest resident memory in bytes.
+/// Largest resident memory in bytes, as far as looking now and then tells.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Footprint {
-    /// Of the one process of ours that had most.
+    /// Of the one process of ours that had most; what the system says at its end is exact.
     pub gateway: u64,
     /// Of everything that descends from this process, at one moment.
     pub together: u64,
