@@ -150,7 +150,8 @@ impl Build<'_, '_> {
         Ok(())
     }
 
-    /// Statistics for the planner: archives have none before version 18, and a fresh database without any is slow.
+    /// Statistics for the planner: archives have none before version 18, and a fresh database without any is slow. Large tables
+    /// have theirs since they were loaded, but for what only came with their indexes.
     fn analyze(&self) -> Result<()> {
         let run = self.run;
         let mut session = run.session()?;
@@ -159,7 +160,10 @@ impl Build<'_, '_> {
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND n.nspname !~ '^pg_' \
              AND n.nspname <> 'information_schema' \
-             AND pg_catalog.pg_has_role(c.relowner, 'MEMBER') ORDER BY c.relpages",
+             AND pg_catalog.pg_has_role(c.relowner, 'MEMBER') \
+             AND ((n.nspname, c.relname) NOT IN (SELECT schemaname, tablename FROM pg_catalog.pg_stats) \
+             OR EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indexprs IS NOT NULL) \
+             OR EXISTS (SELECT FROM pg_catalog.pg_statistic_ext s WHERE s.stxrelid = c.oid)) ORDER BY c.relpages",
         )?;
         session.close();
         let tables: Vec<String> = tables.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();

@@ -201,6 +201,9 @@ impl Load<'_, '_> {
             loaded += copy(self.run, session, &statement, &mut rows).map_err(|error| in_table(table, error))?;
         }
         session.execute("COMMIT")?;
+        if freeze {
+            analyze_early(session, table)?;
+        }
         Ok(loaded)
     }
 
@@ -226,6 +229,17 @@ impl Load<'_, '_> {
         }
         Ok(all)
     }
+}
+
+/// Statistics of a large table while other sessions still load: at the end nothing else is left to do. A table that others
+/// inherit from or belong to waits for their rows.
+fn analyze_early(session: &mut Session, table: &Table) -> Result<()> {
+    let wanted = session.text(&format!(
+        "SELECT (NOT relispartition AND NOT relhassubclass AND pg_catalog.pg_has_role(relowner, 'MEMBER'))::text \
+         FROM pg_catalog.pg_class WHERE oid = {}::pg_catalog.regclass",
+        literal(&name(table))
+    ))?;
+    if wanted.as_deref() == Some("true") { session.execute(&format!("ANALYZE {}", name(table))) } else { Ok(()) }
 }
 
 /// Feeds a `COPY` until the rows are at their end.
