@@ -1,5 +1,8 @@
 //! Jobs as rows.
 
+use std::collections::BTreeMap;
+
+use sqlx::{Postgres, QueryBuilder, Sqlite};
 use trivault_sources::Progress;
 
 use super::{
@@ -7,6 +10,9 @@ use super::{
     prelude::*,
     text::{from_json, from_word, json, signed, small, unsigned, word},
 };
+
+/// Rows of one insert; both databases take more parameters than that.
+const SCOPES_PER_STATEMENT: usize = 1_000;
 
 #[derive(sqlx::FromRow)]
 pub(super) struct JobRow {
@@ -120,7 +126,11 @@ impl JobRow {
     }
 }
 
-#[duplicate_item(Tx; [SqliteTx]; [PostgresTx])]
+#[duplicate_item(
+    Tx           Db;
+    [SqliteTx]   [Sqlite];
+    [PostgresTx] [Postgres];
+)]
 impl Tx {
     pub(super) async fn job(&mut self, id: JobId) -> Sql<Option<JobRow>> {
         Ok(sqlx::query_as("SELECT * FROM jobs WHERE id = $1").bind(id.0).fetch_optional(&mut *self.0).await?)
@@ -195,14 +205,32 @@ impl Tx {
         .execute(&mut *self.0)
         .await?;
         if *state == JobState::Queued {
-            for scope in scopes {
-                self.insert_scope(*id, scope).await?;
-            }
+            self.insert_scopes(*id, scopes, rank(*created_at, *priority)).await?;
         }
         Ok(())
     }
 
-    /// A resource that is named twice is needed once, alone where one of them says so.
+    /// All in one statement. A resource that is named twice is needed once, alone where one of them says so.
+    async fn insert_scopes(&mut self, job: JobId, scopes: &[JobScope], rank_at: DateTime<Utc>) -> Sql<()> {
+        let mut needed = BTreeMap::new();
+        for JobScope { resource, id, exclusive } in scopes {
+            *needed.entry((*id, word(resource)?)).or_insert(false) |= exclusive;
+        }
+        let needed: Vec<_> = needed.into_iter().collect();
+        for some in needed.chunks(SCOPES_PER_STATEMENT) {
+            let mut query = QueryBuilder::<Db>::new(
+                "INSERT INTO job_scopes (job_id, resource, resource_id, exclusive, running, rank_at) ",
+            );
+            query.push_values(some, |mut row, ((id, resource), exclusive)| {
+                row.push_bind(job.0).push_bind(resource).push_bind(*id).push_bind(*exclusive);
+                row.push("FALSE").push_bind(rank_at);
+            });
+            query.build().execute(&mut *self.0).await?;
+        }
+        Ok(())
+    }
+
+    /// One more, of a job that runs.
     pub(super) async fn insert_scope(&mut self, job: JobId, scope: &JobScope) -> Sql<()> {
         let JobScope { resource, id, exclusive } = scope;
         sqlx::query(

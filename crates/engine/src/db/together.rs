@@ -18,7 +18,7 @@ use super::{Pools, prelude::*};
 const MOST_TOGETHER: usize = 64;
 /// Transactions at a time. SQLite has one writer; PostgreSQL flushes those of several connections at once.
 const SQLITE_LANES: usize = 1;
-const POSTGRES_LANES: usize = 4;
+const POSTGRES_LANES: usize = 3;
 
 /// What can be written together with others.
 pub(super) enum Write {

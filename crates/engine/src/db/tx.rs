@@ -35,6 +35,10 @@ impl SqliteTx {
     pub async fn one_at_a_time(&mut self) -> Sql<()> {
         Ok(())
     }
+
+    pub async fn claims_one_at_a_time(&mut self) -> Sql<()> {
+        Ok(())
+    }
 }
 
 /// Key of the advisory lock under which resources are given to jobs: `trivault` in ASCII.
@@ -54,6 +58,21 @@ impl PostgresTx {
     /// neither would see what the other is about to do.
     pub async fn one_at_a_time(&mut self) -> Sql<()> {
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(CLAIM_LOCK).execute(&mut *self.0).await?;
+        Ok(())
+    }
+
+    /// As [`PostgresTx::one_at_a_time`], and until this transaction ends plans are made once and kept, and go by indexes: to plan the
+    /// search for the next job takes many times as long as to carry it out, and its plan must not depend on how full the queue
+    /// was when it was made.
+    pub async fn claims_one_at_a_time(&mut self) -> Sql<()> {
+        sqlx::query(
+            "SELECT set_config('plan_cache_mode', 'force_generic_plan', TRUE), set_config('jit', 'off', TRUE),
+                 set_config('enable_seqscan', 'off', TRUE), set_config('enable_hashjoin', 'off', TRUE),
+                 set_config('enable_mergejoin', 'off', TRUE), pg_advisory_xact_lock($1)",
+        )
+        .bind(CLAIM_LOCK)
+        .execute(&mut *self.0)
+        .await?;
         Ok(())
     }
 }

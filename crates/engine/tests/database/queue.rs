@@ -18,6 +18,7 @@ contract!(
     a_job_that_needs_two_things_alone_is_not_passed_by_streams_on_either,
     a_job_that_waits_for_its_time_holds_nobody_up,
     several_jobs_are_claimed_at_once_as_if_one_by_one,
+    jobs_that_are_claimed_together_never_stand_in_each_others_way,
     a_thousand_jobs_of_three_dialects_never_pass_a_limit_and_none_starves,
     a_hundred_requests_at_once_are_all_kept_and_a_refused_one_takes_none_with_it,
     maintenance_holds_new_jobs_back_on_every_node,
@@ -106,13 +107,49 @@ async fn several_jobs_are_claimed_at_once_as_if_one_by_one(place: Place) {
     let fourth = enqueued(&place.db, plain_job(JobKind::Verify, at(3))).await;
     let some = async |limits: ClaimLimits, most| {
         let claimed = place.db.claim_some(NODE, at(10), at(70), &limits, most).await.unwrap();
-        claimed.into_iter().map(|claimed| claimed.run.job).collect::<Vec<_>>()
+        let mut claimed: Vec<_> = claimed.into_iter().map(|claimed| claimed.run.job).collect();
+        claimed.sort_by_key(|job| job.0);
+        claimed
     };
     let two = ClaimLimits { per_node: Some(2), ..ClaimLimits::default() };
     assert_eq!(some(two, 5).await, [first, third], "the limit counts what is claimed with it");
     assert_eq!(some(two, 5).await, []);
     assert_eq!(some(ClaimLimits::default(), 0).await, []);
     assert_eq!(some(ClaimLimits::default(), 5).await, [fourth]);
+}
+
+/// Shared and alone, on few resources: what is claimed together fits together and with what runs.
+async fn jobs_that_are_claimed_together_never_stand_in_each_others_way(place: Place) {
+    const JOBS: usize = 150;
+    let resources: Vec<Uuid> = (0..9).map(|_| Uuid::now_v7()).collect();
+    for number in 0..JOBS {
+        let scope = |step: usize, alone| JobScope {
+            resource: Resource::Source,
+            id: resources[(number * step + step) % 9],
+            exclusive: alone,
+        };
+        let scopes = vec![scope(1, number % 3 == 0), scope(5, number % 4 == 0), scope(7, false)];
+        enqueued(&place.db, job_on(i64::try_from(number).unwrap(), scopes)).await;
+    }
+    let (mut running, mut done, mut together) = (Vec::<ClaimedJob>::new(), 0, 0);
+    while done < JOBS {
+        let claimed = place.db.claim_some(NODE, at(500), at(900), &ClaimLimits::default(), 8).await.unwrap();
+        together = together.max(claimed.len());
+        for new in claimed {
+            for mine in &new.scopes {
+                for theirs in running.iter().flat_map(|old| &old.scopes).filter(|theirs| theirs.id == mine.id) {
+                    assert!(!mine.exclusive && !theirs.exclusive, "{mine:?} beside {theirs:?}");
+                }
+            }
+            running.push(new);
+        }
+        // Half of them end.
+        for ended in running.drain(..running.len().div_ceil(2)) {
+            end(&place.db, ended.run, 501).await;
+            done += 1;
+        }
+    }
+    assert!(together > 1, "several were claimed at once");
 }
 
 const PER_NODE: u32 = 4;
