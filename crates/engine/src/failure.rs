@@ -144,12 +144,69 @@ mod tests {
         assert!(!error.retry);
     }
 
+    /// Every cause has its line: another attempt may succeed, or would only fail again.
     #[test]
-    fn what_may_pass_by_itself_is_tried_again_and_what_is_gone_is_not() {
-        let retried = |kind| JobError::from(SourceError::new(kind, "x")).retry;
-        assert!(retried(ErrorKind::Unavailable) && retried(ErrorKind::Store));
-        assert!(!retried(ErrorKind::Missing) && !retried(ErrorKind::Invalid) && !retried(ErrorKind::Denied));
-        let down = VaultError::new(VaultErrorKind::StoreUnavailable, "x");
-        assert!(JobError::from(down).retry);
+    fn only_what_may_pass_by_itself_is_tried_again() {
+        use VaultErrorKind as Vault;
+        let locked = Vault::Locked { by: "root@other".to_owned(), since: chrono::DateTime::UNIX_EPOCH };
+        let of_vault = [
+            (Vault::NoVault, true),
+            (Vault::WrongPassword, false),
+            (locked, true),
+            (Vault::Damaged, false),
+            (Vault::Missing, false),
+            (Vault::StoreUnavailable, true),
+            (Vault::StoreFull, false),
+            (Vault::Cancelled, false),
+            (Vault::Unsupported, false),
+            (Vault::Internal, false),
+        ];
+        for (kind, retried) in of_vault {
+            assert_eq!(JobError::from(VaultError::new(kind.clone(), "x")).retry, retried, "{kind:?}");
+            // The same behind the source that met it.
+            assert_eq!(JobError::from(to_source(VaultError::new(kind.clone(), "x"))).retry, retried, "{kind:?}");
+        }
+        let of_source = [
+            (ErrorKind::Missing, false),
+            (ErrorKind::Invalid, false),
+            (ErrorKind::Unavailable, true),
+            (ErrorKind::Denied, false),
+            (ErrorKind::Conflict, false),
+            (ErrorKind::Unsupported, false),
+            (ErrorKind::Full, false),
+            (ErrorKind::Store, true),
+            (ErrorKind::Cancelled, false),
+            (ErrorKind::Internal, false),
+        ];
+        for (kind, retried) in of_source {
+            assert_eq!(JobError::from(SourceError::new(kind, "x")).retry, retried, "{kind:?}");
+        }
+        let of_engine = [
+            (ErrorCode::InvalidInput, false),
+            (ErrorCode::NotFound(Noun::Store), false),
+            (ErrorCode::AlreadyExists(Noun::Source), false),
+            (ErrorCode::InUse(Noun::Source), false),
+            (ErrorCode::NotReady(Noun::Part), false),
+            (ErrorCode::Unauthenticated, false),
+            (ErrorCode::Throttled, false),
+            (ErrorCode::Forbidden, false),
+            (ErrorCode::WrongPasscode, false),
+            (ErrorCode::PasscodeRequired, false),
+            (ErrorCode::SourceDetached, false),
+            (ErrorCode::SourceUnavailable, false),
+            (ErrorCode::StoreUnavailable, true),
+            (ErrorCode::StoreFull, false),
+            (ErrorCode::Damaged, false),
+            (ErrorCode::Cancelled, false),
+            (ErrorCode::Unsupported, false),
+            (ErrorCode::DatabaseUnavailable, true),
+            (ErrorCode::Internal, false),
+        ];
+        let mut words = std::collections::BTreeSet::new();
+        for (code, retried) in of_engine {
+            assert_eq!(JobError::from(Error::new(code, "x")).retry, retried, "{code:?}");
+            words.insert(code_word(code));
+        }
+        assert_eq!(words.len(), 19, "no code stands there twice");
     }
 }

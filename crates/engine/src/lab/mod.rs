@@ -2,6 +2,7 @@
 
 mod backups;
 mod bench;
+mod cancels;
 mod deletion;
 mod downloads;
 mod failures;

@@ -30,6 +30,7 @@ pub(crate) async fn run_claimed(inner: Arc<Inner>, claimed: ClaimedJob) {
     let outcome = {
         let context = Arc::clone(&context);
         tokio::task::spawn_blocking(move || {
+            context.point("begun");
             context.log(format!("Attempt {} begins.", context.run().attempt));
             let outcome = kinds::run(&context);
             context.release_locks();
