@@ -3,4 +3,5 @@
 pub mod inputs;
 pub mod measure;
 pub mod postgresql;
+pub mod queue;
 pub mod vault;
