@@ -31,7 +31,8 @@ pub async fn render(call: &Call, jobs: &[Job], sources: &[Source], cluster: &str
             about: about.get(&job.id).map(Vec::as_slice).unwrap_or_default(),
             restore: attributes.get(&of_job(job)).and_then(|attributes| RestoreRecord::find(attributes)),
             source_name: &source_name,
-            node_id: engine.node().simple().to_string(),
+            // All nodes are one service: whichever is asked says the same.
+            node_id: engine.installation().simple().to_string(),
             cluster,
             zone: engine.zone(),
         };
