@@ -280,6 +280,7 @@ async fn repository(
         store: Some(store),
         sources: trivault_engine::SourceSelection::One(source),
         plan: None,
+        retention: None,
         aliases: Vec::new(),
         attributes: Vec::new(),
     };
