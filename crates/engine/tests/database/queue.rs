@@ -256,6 +256,8 @@ async fn a_thousand_jobs_of_three_dialects_never_pass_a_limit_and_none_starves(p
     while let Some(worker) = workers.join_next().await {
         worker.unwrap();
     }
+    let succeeded = JobFilter { states: vec![JobState::Succeeded], ..JobFilter::default() };
+    assert_eq!(place.db.jobs(&succeeded).await.unwrap().len(), JOBS);
     let recorder = recorder.lock().unwrap();
     assert_eq!(recorder.order.len(), JOBS, "each ran, once");
     for (limit, of) in [(PER_NODE, "node"), (PER_STORE, "store"), (PER_SOURCE, "source")] {
@@ -285,8 +287,6 @@ async fn a_thousand_jobs_of_three_dialects_never_pass_a_limit_and_none_starves(p
             assert!(!in_each_others_way || in_order, "{later} was passed");
         }
     }
-    let succeeded = JobFilter { states: vec![JobState::Succeeded], ..JobFilter::default() };
-    assert_eq!(place.db.jobs(&succeeded).await.unwrap().len(), JOBS);
 }
 
 async fn a_hundred_requests_at_once_are_all_kept_and_a_refused_one_takes_none_with_it(place: Place) {

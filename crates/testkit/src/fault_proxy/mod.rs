@@ -146,7 +146,7 @@ pub fn by_seed(seed: u64, one_in: u64, faults: &'static [Fault]) -> impl FnMut(A
         }
         mixed ^= mixed >> 31;
         let chosen = faults.get((mixed / one_in.max(1)) as usize % faults.len().max(1)).copied();
-        if mixed % one_in.max(1) == 0 { chosen } else { None }
+        if mixed.is_multiple_of(one_in.max(1)) { chosen } else { None }
     }
 }
 

@@ -7,9 +7,12 @@ use super::{
 use crate::{CheckOptions, Committed, Password, ReadSubset, Vault};
 use std::path::Path;
 
+/// Names and contents of a capture's files.
+type Files = Vec<(&'static [u8], Vec<u8>)>;
+
 struct Story {
     scene: Scene,
-    kept: Vec<(Committed, Vec<(&'static [u8], Vec<u8>)>)>,
+    kept: Vec<(Committed, Files)>,
 }
 
 /// A vault in which the next prune, a day after the last one, has everything to do: delete, copy, mark, list again, drop marks.

@@ -65,7 +65,7 @@ fn bad_day(
     let (report, tries) = until_done(cloud, kinds, check);
     assert!(report.is_sound() || kinds.contains(&VaultErrorKind::Damaged), "{report:?}");
     failed += tries;
-    if day % 2 == 0 {
+    if day.is_multiple_of(2) {
         failed += until_done(cloud, kinds, |vault| vault.forget(&committed.snapshot)).1;
     } else {
         kept.push((committed, content));
