@@ -2,7 +2,7 @@
 
 use crate::error::{VaultError, VaultErrorKind};
 use object_store::Error;
-use object_store::client::HttpError;
+use object_store::client::{HttpError, HttpErrorKind};
 use std::error::Error as _;
 use std::io::ErrorKind;
 
@@ -74,7 +74,11 @@ pub(super) fn broke_off(error: &Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
         let torn = error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::UnexpectedEof);
-        if torn || error.is::<HttpError>() {
+        if let Some(failed) = error.downcast_ref::<HttpError>() {
+            // These two the client has repeated for as long as it may.
+            return !matches!(failed.kind(), HttpErrorKind::Connect | HttpErrorKind::Request);
+        }
+        if torn {
             return true;
         }
         cause = error.source();
