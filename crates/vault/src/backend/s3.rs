@@ -12,7 +12,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
 /// Taken when no region is given; servers other than Amazon's accept it.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// How long a store may keep its callers waiting. The longest that one call can take is `retries + request`, and `retries + silence` where a
+/// How long a store may keep its callers waiting. The longest that one call can take is about `retries + request`, and `retries + silence` where a
 /// server accepts connections and says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct S3Patience {

@@ -52,6 +52,7 @@ fn bad_day(
         let mut root = capture.directory();
         root.add_file(b"f", &file_meta(), &stream(&capture, &content, CONTENT_DEFINED)?)?;
         let committed = commit(capture, root.finish()?)?;
+        lock.refresh_now()?;
         lock.check()?;
         Ok(committed)
     };
@@ -178,8 +179,8 @@ fn a_server_that_accepts_and_never_answers_is_given_up_in_time() {
         assert_told(&error, &[VaultErrorKind::StoreUnavailable]);
         let waited = begin.elapsed();
         eprintln!("{name}: {waited:?}: {error}");
-        // Pauses between attempts, and a busy machine.
-        assert!(waited < SHORT.retries + SHORT.request + Duration::from_secs(8), "{name}: {waited:?}");
+        // A second round of attempts where the first was over within seconds, and a busy machine.
+        assert!(waited < SHORT.retries + SHORT.request + Duration::from_secs(30), "{name}: {waited:?}");
     }
     cloud.proxy.heal();
     assert_holds(&open_at(store).unwrap(), &committed, &[(b"f", b"content")]);
