@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{
+    Connection as _,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -105,16 +106,43 @@ async fn open_sqlite(path: &std::path::Path) -> sqlx::Result<SqlitePools> {
         // What a client was told of is on disk, also after a power cut.
         .synchronous(SqliteSynchronous::Full);
     // The file and its journal exist when the readers come: they could not make them.
-    let writer = SqlitePoolOptions::new()
+    let writer = usable_again()
         .max_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
         .acquire_timeout(PATIENCE)
         .connect_with(for_writing)
         .await?;
-    let readers = SqlitePoolOptions::new()
+    let readers = usable_again()
         .max_connections(SQLITE_READERS)
         .acquire_timeout(PATIENCE)
         .connect_lazy_with(options.read_only(true));
     Ok(SqlitePools { writer, readers })
+}
+
+/// On a full disk SQLite undoes a transaction by itself. sqlx then fails to undo it once more and holds that it goes on for ever: such
+/// a connection takes no other transaction, and is replaced.
+fn usable_again() -> SqlitePoolOptions {
+    SqlitePoolOptions::new().before_acquire(|connection, _| {
+        let is_free = !connection.is_in_transaction();
+        Box::pin(async move { Ok(is_free) })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_undid_by_itself_does_not_spoil_those_after_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let pools = open_sqlite(&directory.path().join("a.db")).await.unwrap();
+        let mut spoilt = pools.writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        // As SQLite does when the disk is full.
+        sqlx::query("ROLLBACK").execute(&mut *spoilt).await.unwrap();
+        assert!(spoilt.commit().await.is_err());
+        for _ in 0..2 {
+            pools.writer.begin_with("BEGIN IMMEDIATE").await.unwrap().commit().await.unwrap();
+        }
+    }
 }
