@@ -1,5 +1,7 @@
 //! How attempts end: finished, handed back, taken back, failed because only a former process could go on.
 
+use chrono::TimeDelta;
+
 use super::{
     prelude::*,
     runs::fence,
@@ -55,6 +57,12 @@ impl Database {
             }
             taken
         })
+    }
+
+    /// At a node's start, when nothing of it runs: its runs whose lease ends after `latest`, as none can, were granted before the clock
+    /// was set back. They count as expired. Answers how many.
+    pub async fn expire_leases_beyond(&self, node: Uuid, latest: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64> {
+        in_write!(self, tx => { tx.expire_leases_beyond(node, latest, now - TimeDelta::seconds(1)).await? })
     }
 
     /// At a node's start: jobs whose passcode only its former process knew end failed.
@@ -250,6 +258,12 @@ impl Tx {
         .bind(TAKEN_BACK_AT_ONCE)
         .fetch_all(&mut *self.0)
         .await?)
+    }
+
+    async fn expire_leases_beyond(&mut self, node: Uuid, latest: DateTime<Utc>, ended: DateTime<Utc>) -> Sql<u64> {
+        let text = "UPDATE jobs SET lease_until = $3 WHERE state = 'running' AND lease_owner = $1 AND lease_until > $2";
+        let changed = sqlx::query(text).bind(node).bind(latest).bind(ended).execute(&mut *self.0).await?;
+        Ok(changed.rows_affected())
     }
 
     async fn fail_held_by(&mut self, node: Uuid, failure: &Failure, now: DateTime<Utc>) -> Sql<Vec<Uuid>> {

@@ -128,6 +128,7 @@ impl Reconciler {
 
 /// What must be in order before the first job is claimed.
 pub(crate) async fn at_start(inner: &Arc<Inner>) -> Result<()> {
+    leases_of_another_time(inner).await?;
     expired_leases(inner).await?;
     finish_interrupted(inner).await.map(drop)
 }
@@ -173,6 +174,18 @@ impl Engine {
         }
         outcome
     }
+}
+
+/// A clock that was set back while this node was off would leave its jobs running for as long as it was set back.
+async fn leases_of_another_time(inner: &Arc<Inner>) -> Result<()> {
+    let now = inner.clock.now();
+    // A command of this node that runs a job at this moment has its lease from now.
+    let latest = now + inner.options.lease * 2;
+    let expired = inner.db.expire_leases_beyond(inner.node, latest, now).await?;
+    if expired > 0 {
+        tracing::warn!(jobs = expired, "the clock was set back; leases that were granted before no longer count");
+    }
+    Ok(())
 }
 
 async fn expired_leases(inner: &Arc<Inner>) -> Result<()> {

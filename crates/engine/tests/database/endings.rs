@@ -12,6 +12,7 @@ contract!(
     a_heartbeat_keeps_the_lease_and_brings_the_cancel_flag,
     an_expired_job_is_retried_until_its_limit,
     a_cancelled_job_whose_lease_expired_ends_cancelled,
+    a_lease_of_a_clock_that_was_set_back_ends_at_its_nodes_start,
     a_handed_back_job_keeps_its_finished_parts,
     a_queued_backup_is_cancelled_at_once_with_its_parts,
     a_finished_job_stays_as_it_is,
@@ -128,6 +129,19 @@ async fn an_expired_job_is_retried_until_its_limit(place: Place) {
     assert!(db.live_jobs_on(Resource::Repository, world.repository.id.0).await.unwrap().is_empty());
     let backup = db.backup(backup).await.unwrap().unwrap();
     assert!(backup.error.is_some() && backup.parts[0].error.is_some() && backup.finished_at == Some(at(3_500)));
+}
+
+async fn a_lease_of_a_clock_that_was_set_back_ends_at_its_nodes_start(place: Place) {
+    let (db, world) = (&place.db, World::create(&place.db).await);
+    let request = world.backup(&world.repository, at(0));
+    db.enqueue(&request).await.unwrap();
+    let run = claim(db, NODE, 10_000).await.unwrap().run;
+    assert_eq!(db.take_back_expired(at(100)).await.unwrap(), [], "it ends in three hours");
+    let latest = at(100 + 2 * LEASE);
+    assert_eq!(db.expire_leases_beyond(OTHER_NODE, latest, at(100)).await.unwrap(), 0, "another node's are its own");
+    assert_eq!(db.expire_leases_beyond(NODE, at(20_000), at(100)).await.unwrap(), 0, "a lease that may be is left");
+    assert_eq!(db.expire_leases_beyond(NODE, latest, at(100)).await.unwrap(), 1);
+    assert_eq!(db.take_back_expired(at(100)).await.unwrap()[0].attempt, run.attempt);
 }
 
 async fn a_cancelled_job_whose_lease_expired_ends_cancelled(place: Place) {
