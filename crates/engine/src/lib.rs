@@ -19,6 +19,7 @@ mod labels;
 mod merge_plan;
 mod open;
 mod options;
+mod point;
 mod reconcilers;
 pub mod retention;
 mod run;
@@ -30,6 +31,7 @@ mod workers;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use domain::*;
-pub use options::{CareOptions, DatabaseLocation, EngineOptions, Observer, RetryPolicy, ServerKeyLocation};
+pub use options::{CareOptions, DatabaseLocation, EngineOptions, RetryPolicy, ServerKeyLocation};
+pub use point::{Observer, Point};
 pub use secrets::{SERVER_KEY_BYTES, ServerKey};
 pub use service::{Download, Engine, StartMaintenance};

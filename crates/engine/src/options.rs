@@ -6,7 +6,8 @@ use chrono_tz::Tz;
 
 use crate::{
     clock::{Clock, SystemClock},
-    domain::{JobId, Namer, SecretText},
+    domain::{Namer, SecretText},
+    point::Observer,
     schedule::Grace,
     secrets::ServerKey,
 };
@@ -106,9 +107,6 @@ impl Default for CareOptions {
     }
 }
 
-/// Hears the name of a point and the job's attempt, on the job's own thread.
-pub type Observer = Arc<dyn Fn(&str, JobId, u32) + Send + Sync>;
-
 /// Everything that an engine is told when it is opened.
 #[derive(Clone)]
 pub struct EngineOptions {
@@ -140,7 +138,7 @@ pub struct EngineOptions {
     pub overdue_grace: Grace,
     /// How often workers and reconcilers look for work that no wake-up told them of.
     pub poll: Duration,
-    /// Told of each step that begins and each point of a run, before it goes on: tests stop a run at a known place with it.
+    /// Told of each step that begins or ends and of each other point, before the work goes on: tests stop it at a known place so.
     pub observer: Option<Observer>,
     /// One for each dialect: how new objects are called on its wire.
     pub namers: Vec<Arc<dyn Namer>>,

@@ -5,6 +5,7 @@
 mod cli;
 mod config;
 mod demo;
+mod halt;
 mod logging;
 mod output;
 mod ready_file;

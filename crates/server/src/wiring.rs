@@ -49,6 +49,8 @@ pub async fn open_engine(configuration: &Configuration, server: bool) -> Result<
         zone: configuration.zone,
         care: configuration.care,
         overdue_grace: configuration.overdue_grace,
+        observer: if server { crate::halt::observer()? } else { None },
+        clock: crate::halt::clock()?,
         namers: dialects(configuration)?.iter().map(|dialect| dialect.namer()).collect(),
         ..EngineOptions::new(configuration.data_directory.clone())
     };

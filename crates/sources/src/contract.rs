@@ -305,6 +305,10 @@ pub trait PartReader: Sync + Send {
     fn progress(&self, progress: Progress);
     fn warn(&self, warning: Warning);
     fn log(&self, line: &str);
+    /// A named place was passed, between two steps of what cannot be taken back; for tests that stop there.
+    fn point(&self, name: &str) {
+        let _ = name;
+    }
 }
 
 /// Where a restored part goes.

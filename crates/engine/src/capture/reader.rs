@@ -165,6 +165,10 @@ impl<E: PartEvents> PartReader for JobPart<E> {
     fn log(&self, line: &str) {
         self.events.log(line);
     }
+
+    fn point(&self, name: &str) {
+        self.events.point(name);
+    }
 }
 
 /// For reads that belong to no job.

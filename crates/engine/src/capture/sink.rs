@@ -32,6 +32,10 @@ pub(crate) trait PartEvents: Send + Sync {
     fn warn(&self, warning: Warning);
     fn log(&self, line: &str);
     fn is_cancelled(&self) -> bool;
+    /// A named place was passed.
+    fn point(&self, name: &str) {
+        let _ = name;
+    }
 }
 
 /// A [`CaptureSink`] into one snapshot of a vault.

@@ -67,6 +67,7 @@ pub(super) fn forget_part(context: &RunContext, backup: &Backup, part: &Part) ->
         }
         VaultKind::Passcode => forget_protected(context, backup, part, (&store, &row), &snapshot)?,
     }
+    context.point("removed");
     context.log(format!("Removed snapshot {snapshot} of {}; its bytes are freed by the next prune.", part.source_name));
     Ok(())
 }

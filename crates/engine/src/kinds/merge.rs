@@ -75,6 +75,7 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
             record(context, &decided)?;
             params.decided = Some(decided.clone());
             context.write_params(&params)?;
+            context.point("decided");
             decided
         }
     };
@@ -83,6 +84,7 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
         for id in &decided.release {
             context.check()?;
             fold(context, *id, decided.keep)?;
+            context.point("folded");
             let mut board = context.board();
             board.parts.0 += 1;
             board.progress.items += 1;

@@ -322,6 +322,7 @@ fn adopt(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<bool
         let added = snapshot.record.summary.as_ref().map_or(0, |summary| summary.data_added_packed);
         let done = done(work, part, stored.capture_manifest(), snapshot.id, added, Vec::new());
         context.check_lease()?;
+        context.point("adopt");
         let now = context.inner.clock.now();
         context.fenced(context.wait(context.inner.db.part_succeeded(context.run(), &done, now))?)?;
         context.log(format!(

@@ -100,6 +100,8 @@ fn prune(context: &RunContext, id: VaultId) -> JobResult<()> {
     context.fenced(context.wait(db.prune_began(context.run(), id, began))?)?;
     let report = context.step(PRUNE, None, || {
         let vault = context.inner.storage.server_vault(&store, &row)?;
+        // A prune that was killed leaves an exclusive one, for which this one would wait.
+        context.remove_left_locks(&vault)?;
         context.check_lease()?;
         let oldest_writer = context.wait(db.oldest_writer(id, context.run().job))?;
         Ok(vault.prune(&options(&context.inner, began, oldest_writer), &JobEvents(context))?)

@@ -82,6 +82,7 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
     context.board().parts = (0, resolved.len() as u64);
     params.plans = context.step(VALIDATE, None, || plan_all(context, &params, &resolved))?;
     context.write_params(&params)?;
+    context.point("planned");
 
     let total = resolved.iter().try_fold(0_u64, |sum, item| Some(sum + item.part.size?));
     let total = Progress { bytes_total: total, ..Progress::default() };

@@ -122,10 +122,12 @@ async fn finish(inner: &Arc<Inner>, path: &Path) -> Result<bool> {
         None => config,
     };
     let driver = driver_for(inner, &config, &stores)?;
+    inner.point("resume");
     let outcome = tokio::task::spawn_blocking(move || driver.resume_restore(&plan))
         .await
         .map_err(|error| Error::internal("Finishing a restore ended in a defect.").because(error))?
         .map_err(from_source)?;
+    inner.point("resumed");
     let text = match outcome {
         Interrupted::NothingTouched => {
             "The interrupted restore had touched nothing; what it had made beside was removed."

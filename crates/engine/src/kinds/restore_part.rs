@@ -226,10 +226,13 @@ pub(super) fn run(
     let reader = JobPart { part: open_for(context, item)?, events: PartScope::new(context, base, total) };
     context.check_lease()?;
     let entry = journal::write(&context.inner, context.run().job, (item.account, &item.config), &plan)?;
+    context.point("journal");
     context.log(format!("Restores {} to {}.", item.part.source_name, place(driver.as_ref(), item)));
     match driver.restore(&reader, &plan) {
         Ok(RestoreOutcome { bytes_written, items, kept_aside }) => {
+            context.point("in_place");
             entry.remove()?;
+            context.point("struck_off");
             context.log(format!("Restored {} items, {bytes_written} bytes written.", items));
             for path in kept_aside {
                 context.log(format!("What was there is kept as {}.", path.display()));
@@ -307,6 +310,7 @@ pub(super) fn attach(context: &RunContext, name: &str, item: &Resolved) -> JobRe
     };
     let sealed = inner.sealed_secret(source.id, &source.config)?;
     context.wait(inner.db.insert_source(&source, sealed.as_deref(), &labels, &audit))?;
+    context.point("attached");
     context.log(format!("Attached the source {name} at {location}."));
     Ok(())
 }

@@ -34,7 +34,11 @@ impl Gate {
 
     pub(crate) fn observer(self: &Arc<Self>) -> Observer {
         let gate = Arc::clone(self);
-        Arc::new(move |point, job, attempt| gate.pass(point, job, attempt))
+        Arc::new(move |point| {
+            if let Some((job, attempt)) = point.run {
+                gate.pass(point.name, job, attempt);
+            }
+        })
     }
 
     fn pass(&self, point: &str, job: JobId, attempt: u32) {

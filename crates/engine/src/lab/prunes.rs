@@ -10,7 +10,7 @@ use super::{
     bench::{Bench, admin, contents, databases},
     gate::Gate,
 };
-use crate::{ManualClock, domain::*};
+use crate::{ManualClock, Point, domain::*};
 
 /// Bytes of packs.
 fn stored(bench: &Bench) -> u64 {
@@ -58,9 +58,10 @@ async fn forgotten_bytes_are_free_a_day_later_by_themselves_while_a_backup_is_he
             options.care.data_every = None;
             options.care.restore_every = None;
             // As if it were another attempt, so that the gate tells it apart.
-            options.observer = Some(Arc::new(move |point: &str, job, attempt| {
+            options.observer = Some(Arc::new(move |point| {
                 let held = hold.load(std::sync::atomic::Ordering::SeqCst);
-                observer(point, job, if held { 7 } else { attempt });
+                let run = point.run.map(|(job, attempt)| (job, if held { 7 } else { attempt }));
+                observer(&Point { run, ..*point });
             }));
         })
         .await;

@@ -61,9 +61,13 @@ pub(super) async fn capture(inner: &Arc<Inner>, seen: &mut Seen) -> Result<()> {
             continue;
         };
         let (shared, json) = (Arc::clone(inner), json.clone());
+        inner.point("configuration");
         let captured = blocking(move || catalogue::record_configuration(&shared, &row, &vault, &json, KEPT)).await;
         match captured {
-            Ok(_) => inner.db.put_setting(&setting, digest.as_bytes(), inner.clock.now()).await?,
+            Ok(_) => {
+                inner.point("configuration.captured");
+                inner.db.put_setting(&setting, digest.as_bytes(), inner.clock.now()).await?;
+            }
             // One store that is away must not keep the others from it.
             Err(error) => tracing::warn!(store.id = %store, %error, "the configuration could not be captured"),
         }

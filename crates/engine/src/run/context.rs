@@ -19,6 +19,7 @@ use crate::{
     db::{ClaimedJob, Fenced, LockRow, Run},
     domain::{Error, ErrorCode, Job, LogLine, SecretText, SourceId, StepState, VaultId},
     failure::{JobError, JobResult},
+    point::Point,
     service::Inner,
 };
 
@@ -160,6 +161,7 @@ impl RunContext {
         if beat.cancel_requested {
             self.cancel();
         }
+        self.point("lease");
         self.check()
     }
 
@@ -225,14 +227,15 @@ impl RunContext {
 
     /// A place at which tests can hold the run.
     pub(crate) fn point(&self, name: &str) {
-        if let Some(observer) = &self.inner.options.observer {
-            observer(name, self.run().job, self.run().attempt);
-        }
+        let run = Some((self.run().job, self.run().attempt));
+        self.inner.pass(&Point { name, kind: Some(self.job().kind), run });
     }
 
     pub(crate) fn end_step(&self, name: &str, source: Option<SourceId>, state: StepState) -> JobResult<()> {
         self.board().end_step(name, source, state, self.inner.clock.now());
-        self.write_steps()
+        self.write_steps()?;
+        self.point(&format!("{name}.end"));
+        Ok(())
     }
 
     fn write_steps(&self) -> JobResult<()> {
@@ -248,17 +251,23 @@ impl RunContext {
         if self.locks().iter().any(|held| held.vault == id) {
             return Ok(());
         }
-        // What a killed process of this node left would keep the stock restic out until it is stale.
+        self.remove_left_locks(vault)?;
+        let lock = vault.lock(LockMode::Shared, LOCK_WAIT)?;
+        let recorded = lock.id().to_hex();
+        self.point("locked");
+        let row = self.lock_row(id, &recorded);
+        self.fenced(self.wait(self.inner.db.record_lock(&row))?)?;
+        self.locks().push(HeldLock { vault: id, lock, recorded });
+        Ok(())
+    }
+
+    /// What a killed process of this node left would keep this job or the stock restic out until it is stale.
+    pub(crate) fn remove_left_locks(&self, vault: &Vault) -> JobResult<()> {
         let left: Vec<_> = vault.own_stale_locks()?.into_iter().map(|lock| lock.id).collect();
         if !left.is_empty() {
             self.log(format!("Removes {} lock files that an earlier process left in the vault.", left.len()));
             vault.remove_locks(&left)?;
         }
-        let lock = vault.lock(LockMode::Shared, LOCK_WAIT)?;
-        let recorded = lock.id().to_hex();
-        let row = self.lock_row(id, &recorded);
-        self.fenced(self.wait(self.inner.db.record_lock(&row))?)?;
-        self.locks().push(HeldLock { vault: id, lock, recorded });
         Ok(())
     }
 
@@ -295,6 +304,7 @@ impl RunContext {
                 tracing::warn!(job.id = %self.run().job, %error, "a lock in a vault could not be removed");
                 continue;
             }
+            self.point("unlocked");
             if let Err(error) = self.wait(self.inner.db.release_lock(vault, &recorded)) {
                 tracing::warn!(job.id = %self.run().job, %error, "a removed lock could not be struck off");
             }
@@ -359,5 +369,9 @@ impl PartEvents for PartScope {
 
     fn is_cancelled(&self) -> bool {
         self.context.should_stop()
+    }
+
+    fn point(&self, name: &str) {
+        self.context.point(name);
     }
 }

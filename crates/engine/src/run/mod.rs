@@ -32,6 +32,7 @@ pub(crate) async fn run_claimed(inner: Arc<Inner>, claimed: ClaimedJob) {
         tokio::task::spawn_blocking(move || {
             context.point("begun");
             context.log(format!("Attempt {} begins.", context.run().attempt));
+            context.point("claimed");
             let outcome = kinds::run(&context);
             context.release_locks();
             outcome
@@ -81,6 +82,7 @@ async fn end(context: &Arc<RunContext>, outcome: JobResult<Ending>) -> Result<()
     let text = redact::redact(&line, context.passcode().ok());
     db.append_log(run.job, &[LogLine { at: now, text }]).await?;
     close_steps(context, &outcome).await?;
+    context.point("ending");
     let answer = match verdict {
         Verdict::Lost => return Ok(()),
         Verdict::Back(back) => db.hand_back(run, &back, now).await?,
@@ -90,6 +92,7 @@ async fn end(context: &Arc<RunContext>, outcome: JobResult<Ending>) -> Result<()
             db.finish(run, &finish, now).await?
         }
     };
+    context.point("ended");
     if answer == Fenced::Lost {
         tracing::warn!(job.id = %run.job, job.attempt = run.attempt, "job lost its lease at its end");
     }

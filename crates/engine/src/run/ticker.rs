@@ -32,7 +32,10 @@ pub(crate) async fn tick(context: Arc<RunContext>, mut stop: oneshot::Receiver<(
         if last_beat.elapsed() >= beat {
             last_beat = Instant::now();
             match heartbeat(&context).await {
-                Ok(()) => granted = last_beat,
+                Ok(()) => {
+                    granted = last_beat;
+                    context.point("heartbeat");
+                }
                 Err(error) => tracing::warn!(job.id = %context.run().job, %error, "a heartbeat could not be written"),
             }
             if granted.elapsed() >= lease {

@@ -56,6 +56,7 @@ pub(super) async fn delete(
         audit: AuditEntry::of(caller, now, "backup.delete", Some(ObjectRef::new(ObjectKind::Backup, id.0))),
     };
     inner.db.enqueue(&enqueue).await?;
+    inner.enqueued(JobKind::Forget);
     inner.work.wake.notify_waiters();
     let missing = || Error::internal("A job vanished right after it was enqueued.");
     inner.db.job(job.id).await?.ok_or_else(missing)

@@ -70,6 +70,7 @@ pub(crate) async fn start(
     if let Enqueued::Already(_) = inner.db.enqueue(&enqueue).await? {
         return Ok(None);
     }
+    inner.enqueued(JobKind::Merge);
     inner.work.wake.notify_waiters();
     let missing = || Error::internal("A job vanished right after it was enqueued.");
     inner.db.job(job.id).await?.map(Some).ok_or_else(missing)

@@ -41,8 +41,9 @@ use crate::{
     clock::Clock,
     data_directory::{DataDirectory, ServerLock},
     db::{AuditEntry, Database},
-    domain::{Caller, Error, ErrorCode, Namer, ObjectRef, Result},
+    domain::{Caller, Error, ErrorCode, JobKind, Namer, ObjectRef, Result},
     options::EngineOptions,
+    point::Point,
     reconcilers::ScheduleWatch,
     secrets::ServerKey,
     storage::Storage,
@@ -78,6 +79,25 @@ impl Inner {
     /// Records a change that has no transaction of its own.
     pub(crate) async fn audit(&self, caller: &Caller, action: &str, object: Option<ObjectRef>) -> Result<()> {
         self.db.record_audit(&AuditEntry::of(caller, self.clock.now(), action, object)).await
+    }
+}
+
+impl Inner {
+    /// Tells whoever listens that the work has come here.
+    pub(crate) fn pass(&self, point: &Point<'_>) {
+        if let Some(observer) = &self.options.observer {
+            observer(point);
+        }
+    }
+
+    /// A point of the server's own work, which belongs to no run.
+    pub(crate) fn point(&self, name: &str) {
+        self.pass(&Point { name, kind: None, run: None });
+    }
+
+    /// A job of this kind is durable, and nobody was told yet.
+    pub(crate) fn enqueued(&self, kind: JobKind) {
+        self.pass(&Point { name: "enqueued", kind: Some(kind), run: None });
     }
 }
 

@@ -126,7 +126,7 @@ pub(crate) async fn start(
         inner.work.keep_passcode(job.id, passcode);
     }
     match inner.db.enqueue(&enqueue).await {
-        Ok(Enqueued::New) => {}
+        Ok(Enqueued::New) => inner.enqueued(JobKind::Backup),
         Ok(Enqueued::Already(_)) => return Ok(None),
         Err(error) => {
             inner.work.drop_passcode(job.id);

@@ -87,6 +87,7 @@ pub(super) async fn start(inner: &Arc<Inner>, caller: &Caller, request: StartRes
         inner.work.drop_passcode(job.id);
         return Err(error);
     }
+    inner.enqueued(JobKind::Restore);
     inner.work.wake.notify_waiters();
     let missing = || Error::internal("A job vanished right after it was enqueued.");
     inner.db.job(job.id).await?.ok_or_else(missing)

@@ -181,6 +181,7 @@ async fn enqueue(inner: &Arc<Inner>, caller: &Caller, about: About, params: &Par
         inner.work.drop_passcode(job.id);
         return Err(error);
     }
+    inner.enqueued(JobKind::Verify);
     inner.work.wake.notify_waiters();
     let missing = || Error::internal("A job vanished right after it was enqueued.");
     inner.db.job(job.id).await?.ok_or_else(missing)

@@ -96,11 +96,13 @@ fn write(
         let record = stream.finish()?;
         let at = instant(now);
         let at = Timestamp { seconds: at.seconds, nanoseconds: at.nanoseconds };
+        inner.point(&format!("{name}.stored"));
         let mut root = capture.directory();
         root.add_file(name.as_bytes(), &NodeMeta::synthetic(NodeKind::File, at), &record)?;
         let root = root.finish()?;
         capture.commit(root, &mut || Ok(()), VerifyOptions::default())
     })();
+    inner.point(&format!("{name}.written"));
     let released = lock.release();
     let committed = written.map_err(from_vault)?;
     released.map_err(from_vault)?;

@@ -28,6 +28,7 @@ use crate::{ErrorKind, Result, SourceError};
 pub(super) struct Watch<'w> {
     pub log: &'w dyn Fn(&str),
     pub step: &'w dyn Fn(),
+    pub point: &'w dyn Fn(&str),
 }
 
 /// The paths of a plan, opened.
@@ -63,7 +64,9 @@ pub(super) fn publish(places: &Places, details: &Details, watch: &Watch<'_>) -> 
         return Err(changed_meanwhile(target.shown()));
     }
     (watch.log)(&format!("renaming {} to {}", stage.shown(), target.shown()));
+    (watch.point)("swap");
     stage.rename(target)?;
+    (watch.point)("swap.renamed");
     target.sync()
 }
 
@@ -75,8 +78,10 @@ pub(super) fn swap(places: &Places, details: &Details, watch: &Watch<'_>) -> Res
         return Err(changed_meanwhile(target.shown()));
     }
     (watch.log)(&format!("renaming {} to {}", stage.shown(), before.shown()));
+    (watch.point)("swap");
     stage.rename(before)?;
     before.sync()?;
+    (watch.point)("swap.ready");
     (watch.log)(&format!("exchanging {} with {}", before.shown(), target.shown()));
     if !before.exchange(target)? {
         (watch.log)("this file system cannot exchange names, so it takes two renames");
@@ -85,6 +90,7 @@ pub(super) fn swap(places: &Places, details: &Details, watch: &Watch<'_>) -> Res
         (watch.log)(&format!("renaming {} to {}", stage.shown(), target.shown()));
         stage.rename(target)?;
     }
+    (watch.point)("swap.exchanged");
     target.sync()
 }
 
@@ -204,14 +210,17 @@ pub(super) fn merge(places: &Places, details: &Details, rule: MergeRule, watch: 
     }
     if stage.exists()? {
         (watch.log)("what is to be added is complete; moving it begins");
+        (watch.point)("merge");
         stage.rename(ready)?;
         ready.sync()?;
+        (watch.point)("merge.ready");
     }
     if ready.exists()? {
         let staged = ready.open_directory()?;
         merge_trees(staged, root, rule, watch).map_err(|(errno, path)| cannot(errno, &path))?;
         rustix::fs::syncfs(&target.open_directory()?).map_err(|errno| cannot(errno, b"."))?;
         (watch.log)("everything is in its place");
+        (watch.point)("merge.moved");
         ready.remove()?;
         ready.sync()?;
     }

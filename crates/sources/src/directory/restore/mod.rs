@@ -110,7 +110,8 @@ fn put_into_place(
     places: &Places,
     progress: Progress,
 ) -> Result<()> {
-    let watch = Watch { log: &|line| part.log(line), step: &|| part.progress(progress) };
+    let watch =
+        Watch { log: &|line| part.log(line), step: &|| part.progress(progress), point: &|name| part.point(name) };
     if details.mode == Mode::Entries {
         let sentence = format!(
             "{} cannot be renamed, so its entries are replaced one by one: for a moment programs see old and new ones.",
@@ -144,7 +145,7 @@ pub(super) fn resume(plan: &PartRestorePlan) -> Result<Interrupted> {
 
 /// Brings the target to one of the two states that a restore may end in.
 fn undo(places: &Places, details: &Details, plan: &PartRestorePlan) -> Result<Interrupted> {
-    let watch = Watch { log: &|_| {}, step: &|| {} };
+    let watch = Watch { log: &|_| {}, step: &|| {}, point: &|_| {} };
     match details.mode {
         Mode::Fresh => undo_fresh(places, details),
         Mode::Swap => undo_swap(places, details),

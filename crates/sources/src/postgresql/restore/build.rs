@@ -107,7 +107,7 @@ impl Build<'_, '_> {
         self.analyze()?;
         properties::apply(&mut server, run.part, details, &captured.database)?;
         run.no_way_back()?;
-        swap(&mut server, details)?;
+        swap(&mut server, details, &|name| run.part.point(name))?;
         run.part.log(&format!("renamed it to {}", names.database));
         server.close();
         Ok(())

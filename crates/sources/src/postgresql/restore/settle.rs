@@ -23,7 +23,7 @@ use super::{
 ///
 /// # Errors
 /// The target is then as it was.
-pub(super) fn swap(server: &mut Session, details: &Details) -> Result<()> {
+pub(super) fn swap(server: &mut Session, details: &Details, point: &dyn Fn(&str)) -> Result<()> {
     let Details { names, old, .. } = details;
     let found = find(server, &names.database)?;
     if found.map(|found| found.oid) != old.map(|old| old.oid) {
@@ -33,18 +33,26 @@ pub(super) fn swap(server: &mut Session, details: &Details) -> Result<()> {
         };
         return Err(SourceError::new(ErrorKind::Conflict, sentence).hint("Plan the restore again."));
     }
-    let Some(old) = old else { return rename(server, &names.temporary, &names.database) };
+    point("swap");
+    let Some(old) = old else {
+        rename(server, &names.temporary, &names.database)?;
+        point("swap.renamed");
+        return Ok(());
+    };
     // Applications connect again at once; nobody may between the end of their sessions and the rename.
     allow_connections(server, &names.database, false)?;
+    point("swap.closed");
     if let Err(error) = rename(server, &names.database, &names.kept) {
         reopen(server, &names.database, *old)?;
         return Err(error);
     }
+    point("swap.between");
     if let Err(error) = rename(server, &names.temporary, &names.database) {
         rename(server, &names.kept, &names.database)?;
         reopen(server, &names.database, *old)?;
         return Err(error);
     }
+    point("swap.exchanged");
     reopen(server, &names.kept, *old)
 }
 

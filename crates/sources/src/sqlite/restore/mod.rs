@@ -79,7 +79,9 @@ fn write_new(part: &dyn PartReader, details: &Details, places: &Places) -> Resul
     settle::make_directories(details)?;
     let bytes = copy::write_database(part, &places.new, details)?;
     copy::check(&places.new, part)?;
+    part.point("swap");
     copy::rename_new(&places.new, &details.target)?;
+    part.point("swap.renamed");
     part.log(&format!("restored to {}", details.target.display()));
     Ok(RestoreOutcome { bytes_written: bytes, items: part.manifest().items, kept_aside: Vec::new() })
 }
@@ -124,10 +126,14 @@ fn merge_into(
     let bytes = copy::write_database(part, &places.part, details)?;
     copy::check(&places.part, part)?;
     let before_commit = || {
+        part.point("merge");
         fs::rename(&places.part, &places.merging).map_err(|error| from_system(&places.part, "rename", error))?;
-        copy::sync_directory(&places.directory)
+        copy::sync_directory(&places.directory)?;
+        part.point("merge.commit");
+        Ok(())
     };
     let items = run_merge(&places.part, &details.target, &filter, plan, Report(Some(part)), &before_commit)?;
+    part.point("merge.committed");
     settle::remove_temporary(places)?;
     Ok(RestoreOutcome { bytes_written: bytes, items, kept_aside: Vec::new() })
 }

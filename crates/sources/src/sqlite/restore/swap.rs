@@ -37,11 +37,15 @@ pub(super) fn swap(part: &dyn PartReader, details: &Details, places: &Places) ->
     if unseen > 0 {
         part.log(&format!("{unseen} processes of other users could not be looked at; the locks show none of them"));
     }
+    part.point("swap");
     move_sides(details, places, quiet.is_some())?;
+    part.point("swap.alone");
     exchange(details, places)?;
+    part.point("swap.exchanged");
     // The lock on the old file is let go only when it is no longer the live one.
     drop(quiet);
     keep_old(places)?;
+    part.point("swap.kept");
     Ok(outcome(part, places))
 }
 
