@@ -10,6 +10,7 @@ pub mod fault_proxy;
 pub mod gateway;
 pub mod openapi;
 pub mod postgres;
+pub mod proxy;
 pub mod require;
 pub mod restic;
 pub mod s3;

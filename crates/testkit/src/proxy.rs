@@ -1,0 +1,179 @@
+//! A TCP proxy that cuts connections at chosen moments: before a request has any effect, or after it had one and before the answer.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// Long enough for a server on this machine to carry out what it was sent.
+const EFFECT_TIME: Duration = Duration::from_millis(150);
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// It never arrives.
+    BeforeEffect,
+    /// It arrives, and the answer does not.
+    AfterEffect,
+}
+
+/// A running proxy. Its threads end with the connections.
+pub struct CuttingProxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    target: SocketAddr,
+    /// Pieces that clients have sent since the start.
+    requests: AtomicU64,
+    /// At which of them which cut is made; the earliest first.
+    cuts: Mutex<Vec<(u64, Cut)>>,
+    made: AtomicU64,
+}
+
+impl CuttingProxy {
+    /// Listens on a free port of the loopback interface.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub fn start(target: SocketAddr) -> Self {
+        let listener =
+            TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("no port for the proxy: {error}"));
+        let address = listener.local_addr().unwrap_or_else(|error| panic!("the proxy has no address: {error}"));
+        let shared =
+            Arc::new(Shared { target, requests: AtomicU64::new(0), cuts: Mutex::default(), made: AtomicU64::new(0) });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let shared = Arc::clone(&accepting);
+                thread::spawn(move || shared.serve(&client));
+            }
+        });
+        Self { address, shared }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Makes this cut at the request that comes after `requests` others.
+    pub fn cut_after(&self, requests: u64, cut: Cut) {
+        let at = self.shared.requests.load(Ordering::SeqCst) + requests + 1;
+        let mut cuts = self.shared.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        cuts.push((at, cut));
+        cuts.sort_by_key(|(at, _)| *at);
+    }
+
+    /// How many cuts were made.
+    pub fn made(&self) -> u64 {
+        self.shared.made.load(Ordering::SeqCst)
+    }
+
+    /// Makes none of the cuts that are still to come.
+    pub fn heal(&self) {
+        self.shared.cuts.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Shared {
+    fn serve(&self, client: &TcpStream) {
+        let Ok(server) = TcpStream::connect(self.target) else { return };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                pass(&server, client, || None);
+                let _ = client.shutdown(Shutdown::Both);
+            });
+            pass(client, &server, || self.next_cut());
+            // The answer to what was sent before must not come through either.
+            let _ = client.shutdown(Shutdown::Both);
+            let _ = server.shutdown(Shutdown::Both);
+        });
+    }
+
+    fn next_cut(&self) -> Option<Cut> {
+        let request = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, cut) = *cuts.first()?;
+        if request < at {
+            return None;
+        }
+        cuts.remove(0);
+        self.made.fetch_add(1, Ordering::SeqCst);
+        Some(cut)
+    }
+}
+
+/// Copies until one side ends or a cut is due.
+fn pass(mut from: &TcpStream, mut to: &TcpStream, mut cut: impl FnMut() -> Option<Cut>) {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let Ok(read @ 1..) = from.read(&mut buffer) else { return };
+        match cut() {
+            None => {
+                if to.write_all(&buffer[..read]).is_err() {
+                    return;
+                }
+            }
+            Some(Cut::BeforeEffect) => return,
+            Some(Cut::AfterEffect) => {
+                // The client hears nothing from here on; the server does what it was told.
+                let _ = from.shutdown(Shutdown::Both);
+                let _ = to.write_all(&buffer[..read]);
+                thread::sleep(EFFECT_TIME);
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts the bytes that arrive, and answers each piece with one byte.
+    fn counting_server() -> (SocketAddr, Arc<AtomicU64>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, arrived) = (listener.local_addr().unwrap(), Arc::new(AtomicU64::new(0)));
+        let counter = Arc::clone(&arrived);
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let counter = Arc::clone(&counter);
+                thread::spawn(move || {
+                    let mut buffer = [0; 64];
+                    while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                        counter.fetch_add(read as u64, Ordering::SeqCst);
+                        let _ = stream.write_all(b"!");
+                    }
+                });
+            }
+        });
+        (address, arrived)
+    }
+
+    fn ask(stream: &mut TcpStream) -> bool {
+        let mut answer = [0; 1];
+        stream.write_all(b"?").is_ok() && stream.read_exact(&mut answer).is_ok()
+    }
+
+    #[test]
+    fn a_request_is_lost_before_its_effect_or_its_answer_after_it() {
+        for (cut, arrives) in [(Cut::BeforeEffect, 1), (Cut::AfterEffect, 2)] {
+            let (target, arrived) = counting_server();
+            let proxy = CuttingProxy::start(target);
+            proxy.cut_after(1, cut);
+            let mut stream = TcpStream::connect(proxy.address()).unwrap();
+            assert!(ask(&mut stream) && !ask(&mut stream), "{cut:?}");
+            let mut again = TcpStream::connect(proxy.address()).unwrap();
+            assert!(ask(&mut again), "{cut:?}: the next connection is whole");
+            assert_eq!((arrived.load(Ordering::SeqCst), proxy.made()), (arrives + 1, 1), "{cut:?}");
+        }
+    }
+}
