@@ -2,6 +2,7 @@
 
 pub mod care;
 pub mod file;
+pub mod listeners;
 pub mod maintenance;
 pub mod resolve;
 pub mod secret;
@@ -9,4 +10,5 @@ pub mod source_argument;
 pub mod source_password;
 pub mod suggestion;
 
-pub use resolve::{Configuration, Database, Listener, zone};
+pub use listeners::Listener;
+pub use resolve::{Configuration, Database, zone};
