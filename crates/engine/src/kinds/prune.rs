@@ -107,9 +107,8 @@ fn prune(context: &RunContext, id: VaultId) -> JobResult<()> {
         Ok(vault.prune(&options(&context.inner, began, oldest_writer), &JobEvents(context))?)
     })?;
     tell(context, &report);
-    let known = context.wait(db.prunings())?.remove(&id).and_then(|known| known.again_at);
     let now = context.inner.clock.now();
-    let again = again_at(&report, known, now, began + keep_marked(&context.inner));
+    let again = again_at(&report, now, began, keep_marked(&context.inner));
     context.fenced(context.wait(db.prune_ended(context.run(), id, began, again, now))?)
 }
 
@@ -178,20 +177,17 @@ fn tell(context: &RunContext, report: &PruneReport) {
     }
 }
 
-/// When the next prune has something to do without anything being forgotten: marked packs come of age.
+/// When the next prune has something to do without anything being forgotten: marked packs come of age. Those that are old
+/// enough and still there are held back by a backup, which may end at any time.
 fn again_at(
     report: &PruneReport,
-    known: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-    of_age: DateTime<Utc>,
+    began: DateTime<Utc>,
+    keep_marked: TimeDelta,
 ) -> Option<DateTime<Utc>> {
-    let ahead = known.filter(|known| *known > now);
-    match (report.marked.packs > 0 || report.repacked.packs > 0, report.plan.waiting.packs > 0) {
-        (false, false) => None,
-        (true, true) => Some(ahead.unwrap_or(of_age)),
-        (true, false) => Some(of_age),
-        (false, true) => Some(ahead.unwrap_or(now + WAITING_AGAIN)),
-    }
+    let waiting = report.plan.waiting_since.map(|since| (since + keep_marked).max(now + WAITING_AGAIN));
+    let marked = (report.marked.packs > 0 || report.repacked.packs > 0).then_some(began + keep_marked);
+    waiting.into_iter().chain(marked).min()
 }
 
 #[cfg(test)]
@@ -201,16 +197,17 @@ mod tests {
     #[test]
     fn the_next_prune_comes_when_the_first_marked_packs_are_old_enough() {
         let at = |hour: i64| "2026-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::hours(hour);
-        let report = |marked, waiting| {
+        let again = |marked, waiting_since: Option<i64>, now| {
             let mut report = PruneReport::default();
             report.marked.packs = marked;
-            report.plan.waiting.packs = waiting;
-            report
+            report.plan.waiting_since = waiting_since.map(at);
+            again_at(&report, at(now), at(now), TimeDelta::hours(24))
         };
-        assert_eq!(again_at(&report(0, 0), Some(at(5)), at(1), at(25)), None);
-        assert_eq!(again_at(&report(1, 0), None, at(1), at(25)), Some(at(25)));
-        assert_eq!(again_at(&report(1, 1), Some(at(24)), at(1), at(25)), Some(at(24)), "those that wait come first");
-        assert_eq!(again_at(&report(1, 1), Some(at(1)), at(1), at(25)), Some(at(25)));
-        assert_eq!(again_at(&report(0, 1), Some(at(1)), at(1), at(25)), Some(at(2)), "a backup held them back");
+        assert_eq!(again(0, None, 1), None);
+        assert_eq!(again(1, None, 1), Some(at(25)));
+        assert_eq!(again(0, Some(1), 5), Some(at(25)));
+        assert_eq!(again(1, Some(0), 1), Some(at(24)), "those that wait come first");
+        assert_eq!(again(0, Some(0), 25), Some(at(26)), "a backup held them back");
+        assert_eq!(again(1, Some(0), 25), Some(at(26)), "also when there is more for a day later");
     }
 }

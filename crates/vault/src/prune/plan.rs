@@ -1,5 +1,6 @@
 //! What a prune would do, and what it has done.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::fmt;
 
@@ -44,6 +45,8 @@ pub struct PrunePlan {
     pub mark: PackCount,
     /// Packs marked before that go on waiting.
     pub waiting: PackCount,
+    /// When the first of these was marked.
+    pub waiting_since: Option<DateTime<Utc>>,
     /// Packs marked before that are needed again, and unlisted ones that hold what is missing: to be listed again.
     pub recover: PackCount,
     /// Packs marked before whose time has come.

@@ -81,7 +81,11 @@ impl Survey {
         for (id, fate) in marks {
             let bytes = self.stored.get(id).copied().unwrap_or(0);
             match fate {
-                MarkFate::Wait => plan.waiting.add(bytes),
+                MarkFate::Wait => {
+                    plan.waiting.add(bytes);
+                    let since = self.usage.census.marks.get(id).and_then(|mark| mark.time);
+                    plan.waiting_since = plan.waiting_since.into_iter().chain(since).min();
+                }
                 MarkFate::Recover => plan.recover.add(bytes),
                 MarkFate::Delete => plan.delete.add(bytes),
                 MarkFate::Drop => plan.dropped_marks += 1,
