@@ -209,8 +209,8 @@ async fn dispatch(folder: &Path, database: DatabaseLocation, name: &str, aim_ms:
     let mut options = EngineOptions {
         server: true,
         database,
-        observer: Some(Arc::new(move |_, job, _| {
-            if let Ok(mut seen) = seen.lock() {
+        observer: Some(Arc::new(move |point: &trivault_engine::Point<'_>| {
+            if let (Ok(mut seen), Some((job, _))) = (seen.lock(), point.run) {
                 seen.entry(job).or_insert_with(Instant::now);
             }
         })),
