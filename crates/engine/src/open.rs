@@ -13,7 +13,9 @@ use crate::{
     db::{Database, DatabaseOptions, NodeRow},
     domain::{Caller, Error, ErrorCode, Job, JobId, Noun, Result, Role, SecretText},
     options::{DatabaseLocation, EngineOptions, ServerKeyLocation},
-    reconcilers, secrets,
+    reconcilers,
+    recovery::{KNOWN_AS, UNFINISHED},
+    secrets,
     secrets::ServerKey,
     service::{Engine, Inner},
     storage::{Storage, StorageOptions},
@@ -24,7 +26,7 @@ use crate::{
 const KEY_PROOF: &str = "server-key-proof";
 const KEY_PROOF_TEXT: &[u8] = b"trivault";
 /// The setting that says that the key was exported once.
-const KEY_EXPORTED: &str = "server-key-exported-at";
+pub(crate) const KEY_EXPORTED: &str = "server-key-exported-at";
 /// File of the server key in the data directory.
 const KEY_FILE: &str = "server.key";
 /// Folder of the data directory for what can be lost.
@@ -58,7 +60,11 @@ impl Engine {
         db.migrate().await?;
         let now = options.clock.now();
         let installation = db.installation(Uuid::now_v7(), now).await?;
+        let known_as = known_as(&db).await?.unwrap_or(installation);
         prove_key(&db, &key, now).await?;
+        if options.server {
+            refuse_unfinished_recovery(&db).await?;
+        }
         // A command that holds a passcode in its own memory must not be taken for the server beside it.
         let node = if options.server { data.node_id()? } else { Uuid::new_v4() };
         let storage = Storage::new(key.clone(), storage_options(&options, &data, installation, node))?;
@@ -69,6 +75,7 @@ impl Engine {
             namers: options.namers.clone(),
             access,
             installation,
+            known_as,
             node,
             zone: options.zone,
             key,
@@ -188,6 +195,25 @@ fn storage_options(options: &EngineOptions, data: &DataDirectory, installation: 
         lock_user: format!("{}-{node}", options.node_name),
         threads,
     }
+}
+
+/// What clients knew the installation as that this one was rebuilt from.
+async fn known_as(db: &Database) -> Result<Option<Uuid>> {
+    Ok(db.setting(KNOWN_AS).await?.and_then(|bytes| Uuid::from_slice(&bytes).ok()))
+}
+
+/// A server on half a catalogue would take the other half for gone.
+async fn refuse_unfinished_recovery(db: &Database) -> Result<()> {
+    let location = db.setting(UNFINISHED).await?.unwrap_or_default();
+    if location.is_empty() {
+        return Ok(());
+    }
+    let location = String::from_utf8_lossy(&location).into_owned();
+    Err(Error::new(
+        ErrorCode::NotReady(Noun::Store),
+        format!("The recovery of the store at {location} has not come to its end."),
+    )
+    .hint("Run `trivault recover` again, as before: it goes on where it was interrupted."))
 }
 
 /// Refuses a server key that is not the one this installation was made with, before anything is sealed with it.

@@ -35,10 +35,22 @@ pub fn dialects(configuration: &Configuration) -> Result<Vec<Arc<dyn Dialect>>, 
 /// A sentence: no key, another owner of the data directory, a second server, a database that does not answer or is newer
 /// than this binary.
 pub async fn open_engine(configuration: &Configuration, server: bool) -> Result<Engine, String> {
+    open_engine_with(configuration, server, server_key(configuration)?).await
+}
+
+/// The same under a key that the configuration does not name.
+///
+/// # Errors
+/// As [`open_engine`].
+pub async fn open_engine_with(
+    configuration: &Configuration,
+    server: bool,
+    server_key: ServerKeyLocation,
+) -> Result<Engine, String> {
     let options = EngineOptions {
         server,
         database: database(&configuration.database)?,
-        server_key: server_key(configuration)?,
+        server_key,
         node_name: node_name(),
         lease: configuration.lease,
         workers: configuration.workers,
@@ -71,7 +83,11 @@ fn database(database: &Database) -> Result<DatabaseLocation, String> {
     }
 }
 
-fn server_key(configuration: &Configuration) -> Result<ServerKeyLocation, String> {
+/// Where the configuration says that the server key is.
+///
+/// # Errors
+/// A sentence when the environment holds none.
+pub fn server_key(configuration: &Configuration) -> Result<ServerKeyLocation, String> {
     if let Some(text) = &configuration.key {
         return ServerKey::parse(text.expose().trim().as_bytes()).map(ServerKeyLocation::Given).map_err(sentence);
     }

@@ -23,6 +23,9 @@ pub(crate) struct PartManifest {
     pub(crate) source_name: String,
     pub(crate) captured_at: DateTime<Utc>,
     pub(crate) capture: CaptureManifest,
+    /// A `recovery::PartRecord`. Kept loosely: what a later version writes into it must not keep the part from being restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) record: Option<serde_json::Value>,
 }
 
 impl PartManifest {

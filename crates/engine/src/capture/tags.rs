@@ -35,7 +35,6 @@ impl Tags {
     }
 
     /// All values of a key.
-    #[cfg(test)]
     pub(crate) fn all<'t>(&'t self, key: &'t str) -> impl Iterator<Item = &'t str> {
         self.0.iter().filter(move |(found, _)| found == key).map(|(_, value)| value.as_str())
     }

@@ -22,6 +22,7 @@ mod merges;
 mod names;
 mod plans;
 mod records;
+mod recovery;
 mod repositories;
 mod retention;
 mod runs;
@@ -39,6 +40,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
+pub(crate) use self::recovery::objects_of;
 pub use self::{
     care::{PruningRow, VerificationRow},
     hints::Hints,

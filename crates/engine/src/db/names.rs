@@ -177,7 +177,7 @@ impl Tx {
         Ok(query.build_query_as().fetch_all(&mut *self.0).await?)
     }
 
-    async fn names_of(&mut self, objects: &[ObjectRef]) -> Sql<Vec<(String, Uuid, String, String)>> {
+    pub(super) async fn names_of(&mut self, objects: &[ObjectRef]) -> Sql<Vec<(String, Uuid, String, String)>> {
         let mut query =
             QueryBuilder::<Db>::new("SELECT object_kind, object_id, namespace, name FROM aliases WHERE object_id IN (");
         let mut ids = query.separated(", ");

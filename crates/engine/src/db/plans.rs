@@ -223,7 +223,7 @@ impl Tx {
     }
 
     /// `false` when one of that owner and name stands.
-    async fn insert_plan(&mut self, plan: &Plan) -> Sql<bool> {
+    pub(super) async fn insert_plan(&mut self, plan: &Plan) -> Sql<bool> {
         let Plan { id, owner, name, description, builtin, tasks, attributes: _, created_at, updated_at } = plan;
         let inserted = sqlx::query(
             "INSERT INTO plans (id, owner, name, description, builtin, tasks, created_at, updated_at)
@@ -257,7 +257,7 @@ impl Tx {
         .await?)
     }
 
-    async fn put_plan_attributes(&mut self, plan: PlanId, attributes: &[Attribute]) -> Sql<()> {
+    pub(super) async fn put_plan_attributes(&mut self, plan: PlanId, attributes: &[Attribute]) -> Sql<()> {
         for attribute in attributes {
             self.put_attribute(ObjectRef::new(ObjectKind::Plan, plan.0), attribute).await?;
         }

@@ -153,7 +153,7 @@ pub struct TokenStanding {
 // Schedule
 
 /// When a task of a repository's plan runs next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduleEntry {
     pub task: String,
     pub next_run: DateTime<Utc>,
@@ -372,4 +372,52 @@ pub struct LockRow {
     pub run: Run,
     pub node: Uuid,
     pub created_at: DateTime<Utc>,
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Recovery
+
+/// Names and attributes of objects, in the order in which they were given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LabelSet {
+    #[serde(default)]
+    pub names: Vec<(ObjectRef, Alias)>,
+    #[serde(default)]
+    pub attributes: Vec<(ObjectRef, Attribute)>,
+}
+
+/// A job that is over, as a store keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    pub job: Job,
+    /// The backup that it made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<Backup>,
+    /// Of the job, the backup and its parts.
+    #[serde(default)]
+    pub labels: LabelSet,
+    #[serde(default)]
+    pub log: Vec<LogLine>,
+    /// Backups that the job was about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub about: Vec<FormerBackup>,
+    /// Backups that were folded into the one that the job made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<FoldedBackup>,
+}
+
+/// A backup that a merge has folded into a newer one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoldedBackup {
+    pub former: FormerBackup,
+    pub kind: BackupKind,
+    pub point: DateTime<Utc>,
+}
+
+/// Rows that a recovery has added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RecoveredRows {
+    pub backups: u64,
+    pub parts: u64,
+    pub jobs: u64,
 }

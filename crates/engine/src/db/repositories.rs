@@ -188,7 +188,7 @@ fn state_columns(state: RepositoryState) -> (&'static str, bool) {
 )]
 impl Tx {
     /// `false` when one of that owner, state and name stands.
-    async fn insert_repository(&mut self, repository: &Repository) -> Sql<bool> {
+    pub(super) async fn insert_repository(&mut self, repository: &Repository) -> Sql<bool> {
         let Repository { id, owner, name, state, store, sources, plan, created_at, updated_at } = repository;
         let (state, paused) = state_columns(*state);
         let source = match sources {

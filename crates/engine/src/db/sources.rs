@@ -109,7 +109,7 @@ impl SourceRow {
 
 #[duplicate_item(Tx; [SqliteTx]; [PostgresTx])]
 impl Tx {
-    async fn insert_source(&mut self, source: &Source, sealed_secret: Option<&[u8]>) -> Sql<()> {
+    pub(super) async fn insert_source(&mut self, source: &Source, sealed_secret: Option<&[u8]>) -> Sql<()> {
         let Source { id, name, config, status, managed, created_at, updated_at } = source;
         sqlx::query(
             "INSERT INTO sources (id, name, config, sealed_secret, status, managed, generation, created_at, updated_at)

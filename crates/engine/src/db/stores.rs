@@ -168,7 +168,7 @@ impl Tx {
         Ok(())
     }
 
-    async fn insert_store(&mut self, row: &StoreRow) -> Sql<()> {
+    pub(super) async fn insert_store(&mut self, row: &StoreRow) -> Sql<()> {
         let StoreRow { store, sealed_credentials, salt } = row;
         let Store { id, name, location, is_default, read_only, managed, created_at, updated_at } = store;
         sqlx::query(
@@ -228,7 +228,7 @@ impl Tx {
     }
 
     /// Nothing where one stands under the same path or locator.
-    async fn insert_vault(&mut self, row: &VaultRow) -> Sql<()> {
+    pub(super) async fn insert_vault(&mut self, row: &VaultRow) -> Sql<()> {
         let VaultRow { vault, sealed_password, locator } = row;
         let VaultRecord { id, store, kind, path, created_at } = vault;
         sqlx::query(

@@ -70,7 +70,7 @@ impl UserRow {
 
 #[duplicate_item(Tx; [SqliteTx]; [PostgresTx])]
 impl Tx {
-    async fn insert_user(&mut self, user: &User, password_hash: &str) -> Sql<()> {
+    pub(super) async fn insert_user(&mut self, user: &User, password_hash: &str) -> Sql<()> {
         let User { id, name, role, disabled, created_at, updated_at } = user;
         sqlx::query(
             "INSERT INTO users (id, name, role, password_hash, disabled, version, created_at, updated_at)

@@ -87,7 +87,7 @@ impl MergeLeft {
 }
 
 /// A backup that was folded into a newer one, or that a job was about: it may be gone, its names stay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormerBackup {
     pub id: BackupId,
     /// All names that it had, in the order of their creation.

@@ -59,6 +59,7 @@ pub(super) fn forget_part(context: &RunContext, backup: &Backup, part: &Part) ->
         let sentence = format!("The store {} is read-only; nothing can be deleted there.", store.store.name);
         return Err(Error::new(crate::domain::ErrorCode::NotReady(Noun::Store), sentence).into());
     }
+    vaults::check_owner(context, &store)?;
     match row.vault.kind {
         VaultKind::Server => {
             let vault: Vault = context.inner.storage.server_vault(&store, &row)?;

@@ -9,6 +9,7 @@ pub(crate) mod forget;
 mod maintenance_events;
 pub(crate) mod merge;
 mod part_capture;
+mod part_record;
 pub(crate) mod prune;
 pub(crate) mod restore;
 mod restore_journal;
@@ -27,7 +28,7 @@ use chrono::{DateTime, Utc};
 pub(crate) use self::{
     drivers::driver_for,
     restore_journal::finish_interrupted,
-    vaults::{open_for_reading, reading_vault},
+    vaults::{give_up, has_another_owner, open_for_reading, reading_vault},
 };
 use crate::{
     domain::{Error, ErrorCode, JobKind},

@@ -9,14 +9,16 @@ use chrono::{DateTime, Utc};
 use trivault_sources::{CaptureManifest, Finding, Progress, Severity, SourceDriver, Warning};
 use trivault_vault::{Capture, Committed, Id, Snapshot, SnapshotDraft, VaultErrorKind, VerifyOptions};
 
-use super::backup::{BackupWork, source_of};
+use super::{
+    backup::{BackupWork, source_of},
+    part_record::{part_manifest, record_protected, tags},
+};
 use crate::{
-    capture::{PartManifest, PartSink, StoredPart, Tags, VaultEvents, instant, program},
+    capture::{PartSink, StoredPart, Tags, VaultEvents, instant, program},
     db::{Fenced, PartDone},
-    domain::{Alias, BackupKind, BackupState, Error, ErrorCode, ObjectKind, ObjectRef, Part, Source, StepState},
-    failure::{JobError, JobResult, from_vault, in_job},
+    domain::{BackupKind, BackupState, Error, ErrorCode, Part, Source, StepState},
+    failure::{JobError, JobResult, from_vault},
     run::{PartScope, RunContext},
-    storage::catalogue,
 };
 
 const CAPTURE: &str = "capture";
@@ -58,7 +60,7 @@ pub(super) fn run(
 ) -> JobResult<()> {
     let (db, started) = (&context.inner.db, context.inner.clock.now());
     context.fenced(context.wait(db.begin_part(context.run(), part.id, started))?)?;
-    if context.run().attempt > 1 && adopt(context, work, part)? {
+    if context.run().attempt > 1 && adopt(context, work, part, source)? {
         return Ok(());
     }
     let scope = PartScope::new(context, base, total);
@@ -76,7 +78,7 @@ pub(super) fn run(
         forget_others(work, part, &done.snapshot)?;
     }
     context.end_step(COMMIT, Some(source.id), StepState::Succeeded)?;
-    record_protected(context, work, part, &done);
+    record_protected(context, work, part, source, &done);
     Ok(())
 }
 
@@ -163,7 +165,7 @@ fn capture(
             return Err(error);
         }
     };
-    let record = part_manifest(context, work, part, started, manifest);
+    let record = part_manifest(context, work, part, source, started, manifest)?;
     let root = sink.finish(&record.to_bytes()?)?;
     context.end_step(CAPTURE, step, StepState::Succeeded)?;
 
@@ -229,60 +231,6 @@ fn done(
     }
 }
 
-fn part_manifest(
-    context: &RunContext,
-    work: &BackupWork,
-    part: &Part,
-    started: DateTime<Utc>,
-    capture: CaptureManifest,
-) -> PartManifest {
-    PartManifest {
-        format: PartManifest::FORMAT,
-        program: program(),
-        backup: work.backup.id,
-        part: part.id,
-        attempt: context.run().attempt,
-        repository: work.repository.id,
-        repository_name: work.repository.name.clone(),
-        source: part.source,
-        source_name: part.source_name.clone(),
-        captured_at: started,
-        capture,
-    }
-}
-
-/// What `recover` needs to know of a part from its snapshot alone, its names on the wires among it.
-fn tags(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<Tags> {
-    let BackupWork { backup, repository, .. } = work;
-    let mut tags = Tags::new()
-        .with("backup", backup.id)
-        .with("part", part.id)
-        .with("attempt", context.run().attempt)
-        .with("repository", repository.id)
-        .with("repository_name", &repository.name)
-        .with("owner", &repository.owner)
-        .with("source", part.source)
-        .with("source_kind", &part.source_kind)
-        .with("kind", if backup.kind == BackupKind::Full { "full" } else { "incremental" })
-        .with("trigger", format!("{:?}", backup.trigger).to_lowercase())
-        .with("created", backup.created_at.to_rfc3339());
-    if let Some(point) = backup.point {
-        tags.push("point", point.to_rfc3339());
-    }
-    if let Some(keep) = backup.keep_until {
-        tags.push("keep", keep.to_rfc3339());
-    }
-    if !backup.description.is_empty() {
-        tags.push("description", &backup.description);
-    }
-    let (whole, own) = (ObjectRef::new(ObjectKind::Backup, backup.id.0), ObjectRef::new(ObjectKind::Part, part.id.0));
-    for (object, Alias { namespace, name }) in context.wait(context.inner.db.names_of(&[whole, own]))? {
-        let of = if object == whole { "backup" } else { "part" };
-        tags.push("name", format!("{of} {namespace} {name}"));
-    }
-    Ok(tags)
-}
-
 /// The newest part of the same source in the same vault, if this backup may build on it and it is whole.
 fn previous(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<Option<(Snapshot, StoredPart)>> {
     if work.backup.kind == BackupKind::Full {
@@ -311,7 +259,7 @@ fn previous(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<O
 }
 
 /// Takes over a snapshot that an earlier attempt has committed and could not report. Others of this part are forgotten.
-fn adopt(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<bool> {
+fn adopt(context: &RunContext, work: &BackupWork, part: &Part, source: &Source) -> JobResult<bool> {
     let mut adopted = false;
     for snapshot in snapshots_of(work, part)? {
         let whole = if adopted { None } else { check(context, work, part, &snapshot)? };
@@ -329,7 +277,7 @@ fn adopt(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<bool
             "Takes over snapshot {} of {}, written by an earlier attempt.",
             snapshot.id, part.source_name
         ));
-        record_protected(context, work, part, &done);
+        record_protected(context, work, part, source, &done);
         adopted = true;
     }
     Ok(adopted)
@@ -349,21 +297,5 @@ fn check(context: &RunContext, work: &BackupWork, part: &Part, snapshot: &Snapsh
         Ok(_) => Ok(None),
         Err(error) if error.code == ErrorCode::Damaged => Ok(None),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// A backup under a passcode is also listed in the store's own vault, so that `recover` finds it. Its loss loses no byte.
-fn record_protected(context: &RunContext, work: &BackupWork, part: &Part, done: &PartDone) {
-    if !work.backup.protected {
-        return;
-    }
-    let record = || -> JobResult<()> {
-        let Some(row) = context.wait(context.inner.db.server_vault(work.store.store.id))? else { return Ok(()) };
-        let tags = tags(context, work, part)?.with("vault", done.vault).with("snapshot", &done.snapshot);
-        in_job(catalogue::record_part(&context.inner, &work.store, &row, &tags, &part.source_name))
-    };
-    if let Err(JobError { error, retry: _ }) = record() {
-        let sentence = format!("The backup could not be listed in the store's own vault: {error}");
-        context.warn(Warning { code: "catalogue".to_owned(), count: 1, sentence });
     }
 }

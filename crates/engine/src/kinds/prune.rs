@@ -96,6 +96,7 @@ fn prune(context: &RunContext, id: VaultId) -> JobResult<()> {
     if row.vault.kind == VaultKind::Passcode {
         return Err(under_passcode().into());
     }
+    vaults::check_owner(context, &store)?;
     let began = context.inner.clock.now();
     context.fenced(context.wait(db.prune_began(context.run(), id, began))?)?;
     let report = context.step(PRUNE, None, || {

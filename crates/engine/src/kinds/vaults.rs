@@ -53,20 +53,30 @@ pub(crate) fn open_for_writing(
 }
 
 /// Whether the store is still ours: another installation may have adopted it since it was attached. It is read-only from then on.
-fn check_owner(context: &RunContext, store: &StoreRow) -> JobResult<()> {
-    let inner = &context.inner;
-    let state = StoreState::read(inner.storage.root_of(store)?.as_ref())?;
-    if state.is_none_or(|state| state.installation == inner.installation) {
+pub(super) fn check_owner(context: &RunContext, store: &StoreRow) -> JobResult<()> {
+    if !has_another_owner(&context.inner, store)? {
         return Ok(());
     }
-    let at = ObjectRef::new(ObjectKind::Store, store.store.id.0);
-    let audit = AuditEntry::of(&scheduler(), inner.clock.now(), "store.lost", Some(at));
-    context.wait(inner.db.set_store_read_only(store.store.id, true, &audit))?;
-    tracing::error!(store.name = store.store.name, "a store was adopted by another installation and is read-only now");
+    context.wait(give_up(&context.inner, store))?;
     let sentence = format!("The store {} was adopted by another installation.", store.store.name);
     Err(Error::new(ErrorCode::NotReady(Noun::Store), sentence)
         .hint("Use another store, or stop that installation and take it back with `trivault store adopt`.")
         .into())
+}
+
+/// What the store's own record says. Blocks.
+pub(crate) fn has_another_owner(inner: &Inner, store: &StoreRow) -> Result<bool> {
+    let state = StoreState::read(inner.storage.root_of(store)?.as_ref())?;
+    Ok(state.is_some_and(|state| state.installation != inner.installation))
+}
+
+/// Nothing is written from now on to a store that another installation has adopted.
+pub(crate) async fn give_up(inner: &Inner, store: &StoreRow) -> Result<()> {
+    let at = ObjectRef::new(ObjectKind::Store, store.store.id.0);
+    let audit = AuditEntry::of(&scheduler(), inner.clock.now(), "store.lost", Some(at));
+    inner.db.set_store_read_only(store.store.id, true, &audit).await?;
+    tracing::error!(store.name = store.store.name, "a store was adopted by another installation and is read-only now");
+    Ok(())
 }
 
 fn new_passcode_vault(context: &RunContext, store: &StoreRow) -> JobResult<(VaultId, Vault)> {

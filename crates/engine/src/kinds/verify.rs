@@ -174,6 +174,7 @@ fn heal(context: &RunContext, store: &StoreRow, row: &VaultRow, report: &CheckRe
         context.log("The store is read-only: the damaged packs stay in its index.");
         return Ok(());
     }
+    vaults::check_owner(context, store)?;
     context.step(HEAL, None, || {
         let packs: Vec<Id> = report.damaged_packs.iter().map(|pack| pack.id).collect();
         context.check_lease()?;

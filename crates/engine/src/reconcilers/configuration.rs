@@ -1,94 +1,94 @@
-//! The gateway's own configuration, captured into each store after it changes, so that a store alone can rebuild a server.
+//! The gateway's own configuration and the history of its jobs, captured into each store after they change, so that a store alone
+//! can rebuild a server.
 
-use std::{collections::BTreeSet, sync::Arc};
-
-use serde::Serialize;
-use sha2::{Digest, Sha256};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    domain::{Plan, Repository, RepositoryFilter, Result, Source, Store, StoreId, User},
+    domain::{Result, Store, StoreId},
+    kinds::{give_up, has_another_owner},
+    recovery::{Gathered, gather},
     service::{Inner, blocking},
     storage::catalogue,
 };
 
-/// Captures of the configuration that a store keeps: the newest says all.
-const KEPT: usize = 1;
+/// While only jobs come and go, a store's copy is this old at most before it is written again (once things are at rest).
+const HISTORY_EVERY: Duration = Duration::from_secs(60);
 
 /// What the pass before saw: a configuration is captured when it has come to rest.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    digest: Option<String>,
+    mark: Option<(i64, i64)>,
+    /// Everything of this mark is captured.
+    captured: Option<(i64, i64)>,
+    /// When this process wrote last.
+    written: Option<Instant>,
     /// Captured without waiting for a second look.
     at_once: bool,
 }
 
 impl Seen {
     pub(super) fn settled() -> Self {
-        Self { digest: None, at_once: true }
+        Self { at_once: true, ..Self::default() }
     }
 }
 
-/// Secrets are not among it: neither passwords and their hashes, nor credentials, nor tokens.
-#[derive(Serialize)]
-struct Configuration {
-    format: u32,
-    installation: uuid::Uuid,
-    stores: Vec<Store>,
-    sources: Vec<Source>,
-    repositories: Vec<Repository>,
-    plans: Vec<Plan>,
-    users: Vec<User>,
+/// What a store's copy was made of: the configuration's digest, and the mark of the history.
+fn state_of(digest: &str, mark: (i64, i64)) -> String {
+    format!("{digest} {} {}", mark.0, mark.1)
 }
 
 pub(super) async fn capture(inner: &Arc<Inner>, seen: &mut Seen) -> Result<()> {
-    let configuration = gather(inner).await?;
-    let stores: Vec<StoreId> =
-        configuration.stores.iter().filter(|store| !store.read_only).map(|store| store.id).collect();
-    let json = serde_json::to_vec_pretty(&configuration)
-        .map_err(|error| crate::domain::Error::internal("The configuration could not be written.").because(error))?;
-    let digest = hex::encode(Sha256::digest(&json));
-    let rests = seen.at_once || seen.digest.as_ref() == Some(&digest);
-    seen.digest = Some(digest.clone());
-    if !rests {
+    let mark = inner.db.capture_mark().await?;
+    let rests = seen.at_once || seen.mark == Some(mark);
+    seen.mark = Some(mark);
+    if !rests || seen.captured == Some(mark) {
         return Ok(());
     }
+    let Gathered { configuration, digest } = gather(inner).await?;
+    let stores: Vec<Store> = inner.db.stores().await?.into_iter().filter(|store| !store.read_only).collect();
+    let json = serde_json::to_vec_pretty(&configuration).map_err(crate::recovery::unwritable)?;
+    let is_recent = !seen.at_once && seen.written.is_some_and(|at| at.elapsed() < HISTORY_EVERY);
+    let mut complete = true;
     for store in stores {
-        let setting = format!("configuration-captured:{store}");
-        if inner.db.setting(&setting).await?.as_deref() == Some(digest.as_bytes()) {
+        let setting = format!("configuration-captured:{}", store.id);
+        let standing = inner.db.setting(&setting).await?.unwrap_or_default();
+        let state = state_of(&digest, mark);
+        if standing == state.as_bytes() {
             continue;
         }
-        let (Some(row), Some(vault)) = (inner.db.store_row(store).await?, inner.db.server_vault(store).await?) else {
+        if is_recent && standing.starts_with(digest.as_bytes()) {
+            complete = false;
             continue;
-        };
-        let (shared, json) = (Arc::clone(inner), json.clone());
+        }
         inner.point("configuration");
-        let captured = blocking(move || catalogue::record_configuration(&shared, &row, &vault, &json, KEPT)).await;
-        match captured {
-            Ok(_) => {
+        match write(inner, store.id, json.clone()).await {
+            Ok(()) => {
                 inner.point("configuration.captured");
-                inner.db.put_setting(&setting, digest.as_bytes(), inner.clock.now()).await?;
+                inner.db.put_setting(&setting, state.as_bytes(), inner.clock.now()).await?;
+                seen.written = Some(Instant::now());
             }
-            // One store that is away must not keep the others from it.
-            Err(error) => tracing::warn!(store.id = %store, %error, "the configuration could not be captured"),
+            Err(error) => {
+                // One store that is away must not keep the others from it.
+                complete = false;
+                tracing::warn!(store.id = %store.id, %error, "the configuration could not be captured");
+            }
         }
     }
+    seen.captured = complete.then_some(mark);
     Ok(())
 }
 
-async fn gather(inner: &Inner) -> Result<Configuration> {
-    let repositories = inner.db.repositories(&RepositoryFilter::default()).await?;
-    let owners: BTreeSet<&str> = repositories.iter().map(|repository| repository.owner.as_str()).collect();
-    let mut plans = Vec::new();
-    for owner in owners {
-        plans.extend(inner.db.plans(owner).await?);
+async fn write(inner: &Arc<Inner>, store: StoreId, json: Vec<u8>) -> Result<()> {
+    let (Some(row), Some(vault)) = (inner.db.store_row(store).await?, inner.db.server_vault(store).await?) else {
+        return Ok(());
+    };
+    let (shared, looked_at) = (Arc::clone(inner), row.clone());
+    if blocking(move || has_another_owner(&shared, &looked_at)).await? {
+        return give_up(inner, &row).await;
     }
-    Ok(Configuration {
-        format: 1,
-        installation: inner.installation,
-        stores: inner.db.stores().await?,
-        sources: inner.db.sources().await?,
-        plans,
-        users: inner.db.users().await?,
-        repositories,
-    })
+    let shared = Arc::clone(inner);
+    blocking(move || catalogue::record_configuration(&shared, &row, &vault, &json).map(drop)).await
 }

@@ -45,12 +45,20 @@ fn refuse_readable_by_others(path: &Path) -> Result<()> {
     .hint(format!("chmod 600 {}", path.display())))
 }
 
-/// Written beside and linked into place, so that two first starts agree on one key and a crash leaves no half of one.
+/// The key in this file; `key` is written where there is none.
+pub(crate) fn load_or_keep(path: &Path, key: &ServerKey) -> Result<ServerKey> {
+    if path.exists() { load_or_create(path, false) } else { keep(path, key.clone()) }
+}
+
 fn create(path: &Path) -> Result<ServerKey> {
+    keep(path, ServerKey::random()?)
+}
+
+/// Written beside and linked into place, so that two first starts agree on one key and a crash leaves no half of one.
+fn keep(path: &Path, key: ServerKey) -> Result<ServerKey> {
     let failed = |error: std::io::Error| {
         Error::internal(format!("The server key {} cannot be written.", path.display())).because(error)
     };
-    let key = ServerKey::random()?;
     let beside = path.with_extension(format!("new-{}", random_hex(8)?));
     let outcome = write_and_link(&key, &beside, path);
     // Gone already or not: the linked name is the one that counts.

@@ -13,7 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-pub(crate) use key_file::load_or_create;
+pub(crate) use key_file::{load_or_create, load_or_keep};
 
 use crate::domain::{Error, Result, SecretText};
 

@@ -154,7 +154,7 @@ fn vault_row(store: &Store, state: &StoreState, created_at: DateTime<Utc>) -> Re
 }
 
 /// Absolute paths without symbolic links; prefixes without slashes at their ends.
-fn plain(location: StoreLocation) -> Result<StoreLocation> {
+pub(crate) fn plain(location: StoreLocation) -> Result<StoreLocation> {
     match location {
         StoreLocation::Local { path } => {
             if path.is_empty() || path.contains('\0') {
@@ -174,7 +174,7 @@ fn plain(location: StoreLocation) -> Result<StoreLocation> {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain) {
         return Ok(());

@@ -30,6 +30,7 @@ pub use downloads::Download;
 pub use maintenance::StartMaintenance;
 
 pub(crate) use self::{
+    attach_store::{check_name as check_store_name, plain as plain_location},
     merges::start as start_merge,
     prunes::start as start_prune,
     retention::{apply as apply_retention, going as retention_goes, pass as retention_pass},
@@ -62,7 +63,10 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) namers: Vec<Arc<dyn Namer>>,
     pub(crate) access: Access,
+    /// Who writes to stores, and holds locks in them.
     pub(crate) installation: uuid::Uuid,
+    /// What clients know it as: a rebuilt installation keeps its predecessor's.
+    pub(crate) known_as: uuid::Uuid,
     pub(crate) node: uuid::Uuid,
     pub(crate) zone: chrono_tz::Tz,
     pub(crate) options: EngineOptions,
@@ -117,9 +121,9 @@ impl Engine {
         &self.inner
     }
 
-    /// This installation's stable id.
+    /// This installation's stable id, as clients know it: it outlives a recovery.
     pub fn installation(&self) -> uuid::Uuid {
-        self.inner.installation
+        self.inner.known_as
     }
 
     /// This node's stable id.

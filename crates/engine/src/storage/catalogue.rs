@@ -1,9 +1,11 @@
-//! Small snapshots in a store's own vault that are not backups: entries of passcode backups, and the gateway's configuration.
+//! Small snapshots in a store's own vault that are not backups: entries of passcode backups, and the gateway's configuration with
+//! the history of its jobs.
 
 use std::sync::Arc;
 
 use trivault_vault::{
-    Cutting, FileOptions, Id, LockMode, NodeKind, NodeMeta, SnapshotDraft, Timestamp, Vault, VerifyOptions,
+    Capture, Cutting, FileOptions, FileRecord, Id, LockMode, NodeKind, NodeMeta, SnapshotDraft, Timestamp, Vault,
+    VerifyOptions,
 };
 
 use crate::{
@@ -11,26 +13,37 @@ use crate::{
     db::{StoreRow, VaultRow},
     domain::{PartId, Result},
     failure::from_vault,
+    recovery,
     service::Inner,
 };
 
 /// Host of entries of passcode backups.
-const CATALOGUE_HOST: &str = "trivault-catalogue";
+pub(crate) const CATALOGUE_HOST: &str = "trivault-catalogue";
 /// Host of the configuration.
-const CONFIGURATION_HOST: &str = "trivault-configuration";
+pub(crate) const CONFIGURATION_HOST: &str = "trivault-configuration";
+/// Of an entry.
+pub(crate) const ENTRY_FILE: &str = "entry.json";
+/// Of the configuration.
+pub(crate) const CONFIGURATION_FILE: &str = "configuration.json";
+pub(crate) const HISTORY_FILE: &str = "history.jsonl";
+/// Captures of the configuration that a store keeps: the newest says all, the one before it stands in where that is damaged.
+const KEPT: usize = 2;
 const LOCK_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Lists a part under a passcode in the store's own vault.
+/// Lists a part under a passcode in the store's own vault; `record` is what the catalogue knows of it.
 pub(crate) fn record_part(
     inner: &Inner,
     store: &StoreRow,
     server_vault: &VaultRow,
     tags: &Tags,
     source: &str,
+    record: &[u8],
 ) -> Result<()> {
     let vault = inner.storage.server_vault(store, server_vault)?;
     let tags = tags.clone().with("entry", "protected").with("source_name", source);
-    write(inner, &vault, CATALOGUE_HOST, "/catalogue", "entry.txt", tags.to_tag().as_bytes(), Some(&tags))?;
+    snapshot(inner, &vault, CATALOGUE_HOST, "/catalogue", Some(&tags), &mut |files| {
+        files.add(ENTRY_FILE, &mut |out| out(record))
+    })?;
     Ok(())
 }
 
@@ -48,35 +61,55 @@ pub(crate) fn forget_part(inner: &Inner, store: &StoreRow, server_vault: &VaultR
     Ok(())
 }
 
-/// Captures the gateway's configuration; older captures of it are forgotten but for the last `keep`.
+/// Captures the gateway's configuration and the store's history; older captures are forgotten but for the last [`KEPT`].
 pub(crate) fn record_configuration(
     inner: &Inner,
     store: &StoreRow,
     server_vault: &VaultRow,
     json: &[u8],
-    keep: usize,
 ) -> Result<Id> {
     let vault = inner.storage.server_vault(store, server_vault)?;
-    let id = write(inner, &vault, CONFIGURATION_HOST, "/configuration", "configuration.json", json, None)?;
+    let id = snapshot(inner, &vault, CONFIGURATION_HOST, "/configuration", None, &mut |files| {
+        files.add(CONFIGURATION_FILE, &mut |out| out(json))?;
+        files.add(HISTORY_FILE, &mut |out| recovery::write_history(inner, store.store.id, out))
+    })?;
     let listed = vault.snapshots().map_err(from_vault)?.snapshots;
     let captured: Vec<_> =
         listed.into_iter().filter(|snapshot| snapshot.record.hostname == CONFIGURATION_HOST).collect();
-    let superseded = captured.len().saturating_sub(keep);
+    let superseded = captured.len().saturating_sub(KEPT);
     for snapshot in captured.into_iter().take(superseded).filter(|snapshot| snapshot.id != id) {
         vault.forget(&snapshot.id).map_err(from_vault)?;
     }
     Ok(id)
 }
 
-/// One file in one snapshot.
-fn write(
+/// Gives the bytes of a file, piece by piece, to whom it is given.
+type Content<'c> = &'c mut dyn FnMut(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>;
+
+/// The files of a snapshot on their way.
+struct Files<'f> {
+    capture: &'f Capture,
+    stored: Vec<(&'static str, FileRecord)>,
+}
+
+impl Files<'_> {
+    fn add(&mut self, name: &'static str, content: Content<'_>) -> Result<()> {
+        let options = FileOptions { cutting: Cutting::ContentDefined, whole_digest: false };
+        let mut stream = self.capture.file(options).map_err(from_vault)?;
+        content(&mut |bytes| stream.write(bytes).map_err(from_vault))?;
+        self.stored.push((name, stream.finish().map_err(from_vault)?));
+        Ok(())
+    }
+}
+
+/// Some files in one snapshot, in the order of their names.
+fn snapshot(
     inner: &Inner,
     vault: &Vault,
     host: &str,
     path: &str,
-    name: &str,
-    bytes: &[u8],
     tags: Option<&Tags>,
+    fill: &mut dyn FnMut(&mut Files<'_>) -> Result<()>,
 ) -> Result<Id> {
     let now = inner.clock.now();
     let lock = vault.lock(LockMode::Shared, LOCK_WAIT).map_err(from_vault)?;
@@ -90,21 +123,23 @@ fn write(
     };
     let events = VaultEvents { stored: Arc::new(|_| {}), is_cancelled: Arc::new(|| false) };
     let written = (|| {
-        let capture = vault.capture(draft, None, Arc::new(events))?;
-        let mut stream = capture.file(FileOptions { cutting: Cutting::ContentDefined, whole_digest: false })?;
-        stream.write(bytes)?;
-        let record = stream.finish()?;
+        let capture = vault.capture(draft, None, Arc::new(events)).map_err(from_vault)?;
+        let mut files = Files { capture: &capture, stored: Vec::new() };
+        fill(&mut files)?;
+        let stored = files.stored;
         let at = instant(now);
         let at = Timestamp { seconds: at.seconds, nanoseconds: at.nanoseconds };
         inner.point(&format!("{name}.stored"));
         let mut root = capture.directory();
-        root.add_file(name.as_bytes(), &NodeMeta::synthetic(NodeKind::File, at), &record)?;
-        let root = root.finish()?;
-        capture.commit(root, &mut || Ok(()), VerifyOptions::default())
+        for (name, record) in &stored {
+            root.add_file(name.as_bytes(), &NodeMeta::synthetic(NodeKind::File, at), record).map_err(from_vault)?;
+        }
+        let root = root.finish().map_err(from_vault)?;
+        capture.commit(root, &mut || Ok(()), VerifyOptions::default()).map_err(from_vault)
     })();
     inner.point(&format!("{name}.written"));
     let released = lock.release();
-    let committed = written.map_err(from_vault)?;
+    let committed = written?;
     released.map_err(from_vault)?;
     Ok(committed.snapshot)
 }

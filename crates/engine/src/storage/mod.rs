@@ -109,23 +109,13 @@ impl Storage {
 
     /// The place of a store. Nothing is touched yet.
     pub(crate) fn root(&self, store: &Store, sealed_credentials: Option<&[u8]>) -> Result<Arc<dyn StoreRoot>> {
-        Ok(match &store.location {
-            StoreLocation::Local { path } => Arc::new(LocalRoot::new(path).map_err(from_vault)?),
-            StoreLocation::S3 { bucket, prefix, region, endpoint, path_style, allow_http } => {
-                let credentials =
-                    sealed_credentials.map(|sealed| self.open_credentials(store.id, sealed)).transpose()?;
-                let at = S3Location {
-                    endpoint: endpoint.clone(),
-                    region: region.clone(),
-                    bucket: bucket.clone(),
-                    prefix: prefix.trim_matches('/').to_owned(),
-                    credentials,
-                    allow_http: *allow_http,
-                    virtual_hosted_style: !path_style,
-                };
-                Arc::new(ObjectRoot::connect(&at).map_err(from_vault)?)
+        let credentials = match &store.location {
+            StoreLocation::Local { .. } => None,
+            StoreLocation::S3 { .. } => {
+                sealed_credentials.map(|sealed| self.open_credentials(store.id, sealed)).transpose()?
             }
-        })
+        };
+        connect(&store.location, credentials)
     }
 
     pub(crate) fn root_of(&self, row: &StoreRow) -> Result<Arc<dyn StoreRoot>> {
@@ -271,6 +261,40 @@ impl Storage {
     fn keep(&self, id: VaultId, vault: &Vault, last_use: Option<Instant>) {
         lock(&self.opened).insert(id, Opened { vault: vault.clone(), last_use });
     }
+}
+
+/// The store at a place. Nothing is touched yet.
+fn connect(location: &StoreLocation, credentials: Option<S3Credentials>) -> Result<Arc<dyn StoreRoot>> {
+    Ok(match location {
+        StoreLocation::Local { path } => Arc::new(LocalRoot::new(path).map_err(from_vault)?),
+        StoreLocation::S3 { bucket, prefix, region, endpoint, path_style, allow_http } => {
+            let at = S3Location {
+                endpoint: endpoint.clone(),
+                region: region.clone(),
+                bucket: bucket.clone(),
+                prefix: prefix.trim_matches('/').to_owned(),
+                credentials,
+                allow_http: *allow_http,
+                virtual_hosted_style: !path_style,
+            };
+            Arc::new(ObjectRoot::connect(&at).map_err(from_vault)?)
+        }
+    })
+}
+
+/// A store at a place of which no engine knows yet.
+pub(crate) fn unattached(
+    location: &StoreLocation,
+    credentials: Option<&StoreCredentials>,
+) -> Result<Arc<dyn StoreRoot>> {
+    let credentials = credentials.map(|StoreCredentials { access_key, secret_key, session_token }| {
+        let given = S3Credentials::new(access_key, secret_key.expose());
+        match session_token {
+            Some(token) => given.with_session_token(token.expose()),
+            None => given,
+        }
+    });
+    connect(location, credentials)
 }
 
 /// Whether a vault's folder is there. An object store has it as soon as something lies in it.

@@ -2,6 +2,7 @@
 
 mod care;
 mod maintenance;
+mod recover;
 mod retention;
 mod schedule;
 
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::{
     care::{MergeArguments, PruneArguments, VerifyCommand},
     maintenance::MaintenanceCommand,
+    recover::RecoverArguments,
     retention::{RetentionCommand, RetentionRules, WhichRepository},
     schedule::{NewTask, PlanCommand, PlanTarget, PreviewTarget, ScheduleCommand, TaskKind, WeekdayName, WhichPlan},
 };
@@ -34,7 +36,8 @@ pub use self::{
         trivault restore --latest app --to ./app-restored.db\n  \
         trivault plan create nightly --task backup --cron '0 3 * * *'\n  \
         trivault plan attach nightly --source app       back it up every night\n  \
-        trivault key export                             print what belongs in a safe",
+        trivault key export                             print what belongs in a safe\n  \
+        trivault recover --store /mnt/disk --key-file F rebuild a server from a store alone",
     arg_required_else_help = true,
     propagate_version = true
 )]
@@ -121,6 +124,8 @@ pub enum Command {
     /// The server key: print what belongs in a safe.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Rebuild a server from a store and its secret alone.
+    Recover(RecoverArguments),
     /// Print the OpenAPI document of a dialect.
     Openapi(OpenapiArguments),
     /// Print the version and what this binary was built with.

@@ -7,6 +7,7 @@ mod jobs;
 mod maintenance;
 mod merge;
 mod prune;
+mod recover;
 mod restore;
 mod retention;
 mod schedule;
@@ -47,6 +48,7 @@ pub async fn run(arguments: Arguments) -> Result<(), String> {
         Command::Merge(arguments) => merge::run(&common, arguments).await,
         Command::Jobs(command) => jobs::run(&common, command).await,
         Command::Maintenance(command) => maintenance::run(&common, command).await,
+        Command::Recover(arguments) => recover::run(&common, arguments).await,
         Command::Key(command) => vault::run_key(&common, command).await,
         Command::Openapi(OpenapiArguments { dialect }) => {
             let configuration = config::resolve::resolve(&common, &ServeArguments::default())?;

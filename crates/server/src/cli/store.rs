@@ -67,7 +67,7 @@ pub async fn run(common: &Common, command: StoreCommand) -> Result<(), String> {
     }
 }
 
-fn location_text(location: &StoreLocation) -> String {
+pub(super) fn location_text(location: &StoreLocation) -> String {
     match location {
         StoreLocation::Local { path } => path.clone(),
         StoreLocation::S3 { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}"),
@@ -75,7 +75,7 @@ fn location_text(location: &StoreLocation) -> String {
 }
 
 /// The usual variables; a store without credentials uses what the machine offers (instance role).
-fn credentials(location: &StoreLocation) -> Option<StoreCredentials> {
+pub(super) fn credentials(location: &StoreLocation) -> Option<StoreCredentials> {
     match location {
         StoreLocation::Local { .. } => None,
         StoreLocation::S3 { .. } => Some(StoreCredentials {
