@@ -122,6 +122,10 @@ impl Engine {
     }
 
     /// This installation's stable id, as clients know it: it outlives a recovery.
+    #[allow(
+        clippy::misnamed_getters,
+        reason = "clients know the id from before a recovery, the store the one after it"
+    )]
     pub fn installation(&self) -> uuid::Uuid {
         self.inner.known_as
     }

@@ -129,7 +129,7 @@ fn snapshot(
         let stored = files.stored;
         let at = instant(now);
         let at = Timestamp { seconds: at.seconds, nanoseconds: at.nanoseconds };
-        inner.point(&format!("{name}.stored"));
+        inner.point(&format!("{}.stored", path.trim_start_matches('/')));
         let mut root = capture.directory();
         for (name, record) in &stored {
             root.add_file(name.as_bytes(), &NodeMeta::synthetic(NodeKind::File, at), record).map_err(from_vault)?;
@@ -137,7 +137,7 @@ fn snapshot(
         let root = root.finish().map_err(from_vault)?;
         capture.commit(root, &mut || Ok(()), VerifyOptions::default()).map_err(from_vault)
     })();
-    inner.point(&format!("{name}.written"));
+    inner.point(&format!("{}.written", path.trim_start_matches('/')));
     let released = lock.release();
     let committed = written?;
     released.map_err(from_vault)?;
