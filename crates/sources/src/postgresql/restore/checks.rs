@@ -16,7 +16,7 @@ use crate::{
 use super::{
     choice::Choice,
     plan::{Details, Work},
-    server::Facts,
+    server::{Extensions, Facts},
     target::find,
     tool,
 };
@@ -80,13 +80,14 @@ pub(super) fn server(facts: &Facts, captured: &Captured, work: Work) -> Result<(
 
 /// Extensions, roles and tablespaces.
 pub(super) fn needs(
+    server: &mut Session,
     facts: &Facts,
     settings: &Settings,
     captured: &Captured,
     archive: Option<&Archive>,
     choice: &Choice,
 ) -> Result<Needs> {
-    extensions(facts, captured, archive, choice)?;
+    extensions(server, facts, captured, archive, choice)?;
     let mut needs = Needs::default();
     let owners = owners(captured, archive, choice);
     let missing: Vec<&str> = match choice.entries {
@@ -134,7 +135,13 @@ pub(super) fn needs(
     Ok(needs)
 }
 
-fn extensions(facts: &Facts, captured: &Captured, archive: Option<&Archive>, choice: &Choice) -> Result<()> {
+fn extensions(
+    server: &mut Session,
+    facts: &Facts,
+    captured: &Captured,
+    archive: Option<&Archive>,
+    choice: &Choice,
+) -> Result<()> {
     let chosen = |name: &str| match (archive, &choice.entries) {
         (Some(archive), Some(entries)) => archive
             .entries
@@ -144,9 +151,13 @@ fn extensions(facts: &Facts, captured: &Captured, archive: Option<&Archive>, cho
     };
     let wanted = captured.extensions.iter().map(|(name, version)| (name.as_str(), version));
     let wanted: Vec<_> = wanted.filter(|(name, _)| *name != ALWAYS_THERE && chosen(name)).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let there = Extensions::read(server)?;
     let missing: Vec<String> = wanted
         .iter()
-        .filter(|(name, _)| !facts.extensions.contains(*name))
+        .filter(|(name, _)| !there.available.contains(*name))
         .map(|(name, version)| format!("{name} (version {version} at the source)"))
         .collect();
     if !missing.is_empty() {
@@ -157,7 +168,7 @@ fn extensions(facts: &Facts, captured: &Captured, archive: Option<&Archive>, cho
         .hint("Install their packages on the server's machine; pg_available_extensions then lists them."));
     }
     let denied: Vec<&str> =
-        wanted.iter().map(|(name, _)| *name).filter(|name| facts.untrusted.contains(*name)).collect();
+        wanted.iter().map(|(name, _)| *name).filter(|name| there.untrusted.contains(*name)).collect();
     if !denied.is_empty() && !facts.superuser {
         return Err(SourceError::new(
             ErrorKind::Denied,

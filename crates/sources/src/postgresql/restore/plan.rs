@@ -74,7 +74,7 @@ pub(in crate::postgresql) fn plan(
     let old = find(&mut server, &names.database)?;
     let work = decide(request, &names, old)?;
     checks::server(&facts, &captured, work)?;
-    let needs = checks::needs(&facts, settings, &captured, archive.as_ref(), &choice)?;
+    let needs = checks::needs(&mut server, &facts, settings, &captured, archive.as_ref(), &choice)?;
     let details = Details {
         work,
         without_owners: needs.without_owners,

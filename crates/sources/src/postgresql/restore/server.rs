@@ -52,9 +52,6 @@ pub(super) struct Facts {
     pub superuser: bool,
     pub may_create: bool,
     pub in_recovery: bool,
-    pub extensions: BTreeSet<String>,
-    /// Extensions that only a superuser may create.
-    pub untrusted: BTreeSet<String>,
     pub roles: BTreeSet<String>,
     /// Roles to which we may give things.
     pub ours: BTreeSet<String>,
@@ -69,20 +66,11 @@ impl Facts {
              FROM pg_catalog.pg_roles WHERE rolname = current_user",
         )?;
         let right = |index: usize| rights.first().and_then(|row| row.get(index)?.as_deref()) == Some("true");
-        let trusted = if version >= 130_000 { "AND NOT trusted" } else { "" };
         Ok(Self {
             version,
             superuser: right(0),
             may_create: right(0) || right(1),
             in_recovery: right(2),
-            extensions: first_column(server, "SELECT name FROM pg_catalog.pg_available_extensions")?,
-            untrusted: first_column(
-                server,
-                &format!(
-                    "SELECT name FROM pg_catalog.pg_available_extension_versions \
-                     GROUP BY name HAVING bool_and(superuser {trusted})"
-                ),
-            )?,
             roles: first_column(server, "SELECT rolname FROM pg_catalog.pg_roles")?,
             ours: first_column(
                 server,
@@ -94,6 +82,29 @@ impl Facts {
 
     pub(super) fn major(&self) -> u32 {
         self.version / 10_000
+    }
+}
+
+/// What could be created on the server. Read only where a backup has extensions: the server opens all their files for it.
+pub(super) struct Extensions {
+    pub available: BTreeSet<String>,
+    /// Those that only a superuser may create.
+    pub untrusted: BTreeSet<String>,
+}
+
+impl Extensions {
+    pub(super) fn read(server: &mut Session) -> Result<Self> {
+        let trusted = if server.server_version() >= 130_000 { "AND NOT trusted" } else { "" };
+        Ok(Self {
+            available: first_column(server, "SELECT name FROM pg_catalog.pg_available_extensions")?,
+            untrusted: first_column(
+                server,
+                &format!(
+                    "SELECT name FROM pg_catalog.pg_available_extension_versions \
+                     GROUP BY name HAVING bool_and(superuser {trusted})"
+                ),
+            )?,
+        })
     }
 }
 
