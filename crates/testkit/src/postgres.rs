@@ -382,13 +382,14 @@ fn make_folder(folder: &Path, account: Account) {
     account.own(folder);
 }
 
-/// The template lies beside the test programs, so that it goes with them.
-fn template() -> Option<PathBuf> {
-    Some(std::env::current_exe().ok()?.parent()?.join("postgres-template"))
+/// The template lies beside the test programs, so that it goes with them; each version of the server has its own.
+fn template(binaries: &Path) -> Option<PathBuf> {
+    let version = binaries.parent()?.file_name()?.to_str()?;
+    Some(std::env::current_exe().ok()?.parent()?.join(format!("postgres-template-{version}")))
 }
 
 fn copy_template(binaries: &Path, account: Account, folder: &Path, data: &Path) {
-    let template = template();
+    let template = template(binaries);
     if let Some(template) = template.as_deref().filter(|template| template.join("PG_VERSION").is_file()) {
         copy(template, data, account);
         return;

@@ -5,6 +5,7 @@
 
 mod connection;
 mod fake;
+mod pooler;
 mod privileges;
 mod surroundings;
 mod tls;
