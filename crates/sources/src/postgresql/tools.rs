@@ -1,8 +1,12 @@
 //! `pg_dump`, `pg_dumpall` and `pg_restore`: found, and run with nothing in their environment but what they need.
 
 use std::{
+    collections::HashMap,
+    fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
+    sync::{Mutex, PoisonError},
 };
 
 use super::{
@@ -46,7 +50,7 @@ impl Tools {
             return Err(SourceError::new(ErrorKind::Missing, format!("The program pg_dump was not found{place}."))
                 .hint("Install it: apt-get install postgresql-client. Or name its folder by the option pg_bin."));
         };
-        let output = Command::new(folder.join("pg_dump")).arg("--version").env_clear().output().map_err(|error| {
+        let output = version(&folder.join("pg_dump")).map_err(|error| {
             SourceError::new(ErrorKind::Missing, format!("{} does not start.", folder.join("pg_dump").display()))
                 .because(error)
         })?;
@@ -59,6 +63,14 @@ impl Tools {
         }
         let major = version.split(|c: char| !c.is_ascii_digit()).next().and_then(|text| text.parse().ok()).unwrap_or(0);
         Ok(Self { folder, version, major })
+    }
+
+    /// Whether a program starts.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn starts(&self, program: &str) -> io::Result<()> {
+        version(&self.folder.join(program)).map(drop)
     }
 
     /// A program that will reach the settings' database. The password travels in the child's environment alone.
@@ -94,6 +106,24 @@ impl Tools {
     }
 }
 
+/// What a program answers to `--version`. It is asked once for as long as its file stays the same: a restore would start the
+/// programs five times to learn it.
+fn version(program: &Path) -> io::Result<Output> {
+    static ANSWERS: Mutex<Option<HashMap<(PathBuf, u64, u64, i64, i64), Output>>> = Mutex::new(None);
+    let file = fs::metadata(program)?;
+    let key = (program.to_owned(), file.ino(), file.size(), file.ctime(), file.ctime_nsec());
+    let remembered = |key| ANSWERS.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.get(key).cloned();
+    if let Some(output) = remembered(&key) {
+        return Ok(output);
+    }
+    let output = Command::new(program).arg("--version").env_clear().output()?;
+    if output.status.success() {
+        let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.get_or_insert_default().insert(key, output.clone());
+    }
+    Ok(output)
+}
+
 fn ssl_mode(settings: &Settings) -> &'static str {
     use sqlx::postgres::PgSslMode::{Allow, Disable, Prefer, Require, VerifyCa, VerifyFull};
     match settings.tls.mode {
@@ -107,7 +137,7 @@ fn ssl_mode(settings: &Settings) -> &'static str {
 }
 
 fn newest() -> Option<PathBuf> {
-    let versions = std::fs::read_dir(DEBIAN).into_iter().flatten().flatten();
+    let versions = fs::read_dir(DEBIAN).into_iter().flatten().flatten();
     let numbered = versions.filter_map(|entry| {
         let number: u32 = entry.file_name().to_str()?.parse().ok()?;
         Some((number, entry.path().join("bin")))

@@ -1,9 +1,14 @@
 //! When our own `COPY` cannot be used, the same rows come out of `pg_dump`'s stream, or the stream is kept.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 use trivault_sources::testing::{MemorySink, suite::captures};
+use trivault_testkit::postgres::PostgresServer;
 
 use crate::support::{Database, digests, schema, table};
 
@@ -47,7 +52,7 @@ fn an_archive_of_an_unknown_version_is_kept_whole() {
     let mut bytes = part.bytes(&[b"archive.pgdmp"]).unwrap();
     assert_eq!(bytes.len() as u64, part.manifest().size);
     // Behind its disguise it is what pg_restore reads.
-    bytes[6] = 14;
+    bytes[6] = archive_version(&database.url);
     let file = folder.path().join("archive");
     fs::write(&file, bytes).unwrap();
     let url = database.server.create_database();
@@ -85,14 +90,27 @@ fn roles_that_cannot_be_read_are_a_warning() {
     assert!(sink.warnings()[0].sentence.contains("pg_authid"));
 }
 
+/// A program of the server's version. Debian's command of that name in `PATH` wants a server of its own.
+fn real(name: &str) -> PathBuf {
+    PostgresServer::shared().unwrap().binaries().join(name)
+}
+
+/// The second number of the versions of archives that the installed `pg_dump` writes.
+fn archive_version(url: &str) -> u8 {
+    let output = std::process::Command::new(real("pg_dump")).args(["-Fc", "-s", "-d", url]).output().unwrap();
+    output.stdout[6]
+}
+
 /// A program that gives the real one's output to a filter.
 fn tool(folder: &Path, name: &str, filter: &str) {
     let file = folder.join(name);
+    let program = real(name);
     let script = format!(
-        "#!/bin/sh\nif [ \"$1\" = --version ]; then exec /usr/bin/{name} --version; fi\n/usr/bin/{name} \"$@\" | {{ {filter}; }}\n"
+        "#!/bin/sh\nif [ \"$1\" = --version ]; then exec {0} --version; fi\n{0} \"$@\" | {{ {filter}; }}\n",
+        program.display()
     );
     fs::write(&file, script).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     // The three are looked for together.
-    let _ = std::os::unix::fs::symlink("/usr/bin/pg_restore", folder.join("pg_restore"));
+    let _ = std::os::unix::fs::symlink(real("pg_restore"), folder.join("pg_restore"));
 }

@@ -33,9 +33,8 @@ pub(super) struct Needs {
 }
 
 /// `pg_restore` is there; it reads archives of its own version and of older ones.
-pub(super) fn tools(tools: &Tools, settings: &Settings, captured: &Captured) -> Result<()> {
-    let starts = tools.command(tool::PROGRAM, settings, "").arg("--version").output();
-    if let Err(error) = starts {
+pub(super) fn tools(tools: &Tools, captured: &Captured) -> Result<()> {
+    if let Err(error) = tools.starts(tool::PROGRAM) {
         return Err(tool::absent(tools, error));
     }
     let wrote = major(&captured.tool_version);

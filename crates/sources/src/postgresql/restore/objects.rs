@@ -33,8 +33,9 @@ pub(super) fn after_rows(archive: &dump::Archive, choice: &Choice) -> dump::Arch
     archive.with_entries(|entry| choice.has_entry(entry.dump_id) && !is_before(entry) && !moves_rows(entry))
 }
 
+/// Version 1.16 has the making of large objects among the rows; in earlier ones it stands where it belongs.
 fn is_before(entry: &Entry) -> bool {
-    entry.section == Section::PreData
+    entry.section == Section::PreData || entry.description == "BLOB METADATA"
 }
 
 fn moves_rows(entry: &Entry) -> bool {

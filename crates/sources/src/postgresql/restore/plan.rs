@@ -65,7 +65,7 @@ pub(in crate::postgresql) fn plan(
     let captured = Captured::of(part.manifest())?;
     let names = Names::new(target_name(settings, request)?, &request.job);
     let tools = Tools::find(settings)?;
-    checks::tools(&tools, settings, &captured)?;
+    checks::tools(&tools, &captured)?;
     let archive = open_archive(part, &captured)?;
     let choice = Choice::new(archive.as_ref(), &captured, &request.selection)?;
 
