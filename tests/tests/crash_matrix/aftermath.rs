@@ -9,12 +9,14 @@ use std::{
 };
 
 use crate::{
-    site::{DATABASE, Place, REPOSITORY, Site, State, TREE},
-    work::{Prepared, Work},
+    ground::Place,
+    ledger::Ledger,
+    site::{Begin, Done, PASSCODE, REPOSITORY, Site, State},
+    work::{NewPlace, Prepared, Work},
 };
 
 /// Locks of a dead server are looked for every five seconds.
-const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+const LOCK_PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Unfinished files of this age belong to nobody.
 const OLD: Duration = Duration::from_secs(2 * 86_400);
@@ -27,12 +29,11 @@ pub fn sources(site: &Site, work: Work, prepared: &Prepared) -> String {
     let now = site.state();
     if let Some(place) = &prepared.new_place {
         assert!(now == prepared.before, "a source was touched");
-        if !place.exists() {
+        if !site.has(place) {
             return "nothing was made".to_owned();
         }
         let restored = prepared.restored.as_ref().unwrap();
-        let whole = if place.is_dir() { restored.tree_is(place) } else { restored.database_is(place) };
-        assert!(whole, "{} is half a restore", place.display());
+        assert!(site.holds(place, work.restored(), restored), "{place:?} is half a restore");
         return "the new place is whole".to_owned();
     }
     let Some(restored) = &prepared.restored else {
@@ -41,17 +42,22 @@ pub fn sources(site: &Site, work: Work, prepared: &Prepared) -> String {
     };
     if work == Work::AddToBoth {
         assert!(now.holds(&prepared.before), "something was deleted");
-        let words = if now == prepared.before { "nothing was added" } else { "what was missing is there" };
+        let [rows, files] = now.more_than(&prepared.before);
+        let words = match (rows, files) {
+            (0, 0) => "nothing was added",
+            (1, 1) => "what was missing is there",
+            (1, 0) | (0, 1) => "what was missing of one source is there",
+            other => panic!("so many rows and entries were added: {other:?}"),
+        };
+        site.find_again();
         return words.to_owned();
     }
     if now == prepared.before {
         return "the target is as it was".to_owned();
     }
-    let tree = work == Work::ReplaceTree;
-    let (path, other) = if tree { (&site.tree, &site.database) } else { (&site.database, &site.tree) };
-    let replaced = if tree { restored.tree_is(path) } else { restored.database_is(path) };
-    let untouched = if tree { prepared.before.database_is(other) } else { prepared.before.tree_is(other) };
-    assert!(replaced && untouched, "{} is neither what it was nor what the backup holds", path.display());
+    let mut expected = prepared.before.clone();
+    expected.take_over(work.restored(), restored);
+    assert!(now == expected, "{} is neither what it was nor what the backup holds", work.restored());
     "the target is the backup".to_owned()
 }
 
@@ -61,26 +67,38 @@ pub fn all_is_well(site: &mut Site, prepared: &Prepared) {
     journal_is_empty(site);
     site.change();
     site.back_up();
-    every_promise_is_kept(site);
+    let done = site.backups();
+    every_promise_is_kept(site, &done);
     site.succeed(&["retention", "apply", REPOSITORY]);
     site.succeed(&["prune"]);
     site.succeed(&["verify", "store", "--read", "all"]);
     no_lock_is_left(site);
-    site.vault().succeed(["check", "--read-data"]);
+    restic_finds_nothing(site);
     nothing_unfinished_is_left(site);
-    tidy(site, prepared);
+    tidy(site, prepared, &done);
 }
 
 /// Removes what is rightly kept, so that the next crash begins without it.
-pub fn tidy(site: &Site, prepared: &Prepared) {
-    for path in prepared.new_place.iter().cloned().chain(kept_aside(site)) {
-        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+pub fn tidy(site: &Site, prepared: &Prepared, done: &[Done]) {
+    for place in prepared.new_place.iter().cloned().chain(kept_aside(site)) {
+        match place {
+            NewPlace::Path(path) => {
+                drop(if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) })
+            }
+            NewPlace::Database(name) => site.ledger.iter().for_each(|ledger| ledger.drop_database(&name)),
+        }
+    }
+    // They are of another repository, whose retention keeps them.
+    for Done { id, .. } in done.iter().filter(|backup| backup.protected) {
+        site.succeed(&["backup", "delete", id]);
     }
 }
 
-fn kept_aside(site: &Site) -> Vec<PathBuf> {
+fn kept_aside(site: &Site) -> Vec<NewPlace> {
     let entries = fs::read_dir(site.sources()).unwrap().map(|entry| entry.unwrap().path());
-    entries.filter(|path| path.to_string_lossy().contains(".before-")).collect()
+    let paths = entries.filter(|path| path.to_string_lossy().contains(".before-")).map(NewPlace::Path);
+    let databases = site.ledger.iter().flat_map(Ledger::beside).filter(|name| name.contains("__before_"));
+    paths.chain(databases.map(NewPlace::Database)).collect()
 }
 
 /// The restore journal is worked off every five seconds.
@@ -101,42 +119,66 @@ fn journal_is_empty(site: &Site) {
 }
 
 /// Every backup that is reported as done restores, and holds what the sources held.
-fn every_promise_is_kept(site: &Site) {
+fn every_promise_is_kept(site: &Site, done: &[Done]) {
     let proof = site.path("proof");
     let _ = fs::remove_dir_all(&proof);
     fs::create_dir(&proof).unwrap();
+    let passcode = site.path("passcode");
+    fs::write(&passcode, PASSCODE).unwrap();
     let mut restores = Vec::new();
-    for (id, parts) in site.backups() {
-        let Some(state) = site.promised.get(&id) else { panic!("the backup {id} is of an unknown state") };
+    for Done { id, parts, protected } in done {
+        let Some(state) = site.promised.get(id) else { panic!("the backup {id} is of an unknown state") };
         for (source, part) in parts {
-            let place = proof.join(&part);
-            let begin = crate::site::Begin::command(&["restore", "--part", &part, "--to", place.to_str().unwrap()]);
-            restores.push((site.spawn(&begin), source, place, id.clone(), state));
+            let mut command = vec!["restore", "--part", part];
+            if *protected {
+                command.extend(["--passcode-file", passcode.to_str().unwrap()]);
+            }
+            let place = match &site.ledger {
+                None => NewPlace::Path(proof.join(part)),
+                Some(ledger) => NewPlace::Database(format!("{}_{}", ledger.database, part.replace('-', "_"))),
+            };
+            match &place {
+                NewPlace::Path(path) => command.extend(["--to", path.to_str().unwrap()]),
+                NewPlace::Database(name) => command.extend(["--to-database", name]),
+            }
+            restores.push((site.spawn(&Begin::command(&command)), source, place, id.clone(), state));
         }
     }
     for (child, source, place, id, state) in restores {
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{source} of {id}: {said}\n{}", site.gateway.log());
-        let same = match source.as_str() {
-            DATABASE => state.database_is(&place),
-            TREE => state.tree_is(&place),
-            other => panic!("a part of {other}"),
-        };
-        assert!(same, "{source} of {id} is not what it was");
+        assert!(site.holds(&place, source, state), "{source} of {id} is not what it was");
+        if let (NewPlace::Database(name), Some(ledger)) = (&place, &site.ledger) {
+            ledger.drop_database(name);
+        }
     }
     fs::remove_dir_all(&proof).unwrap();
+}
+
+/// The server goes on with its own work, such as the capture of its configuration: restic has to wait for that, and does not by itself.
+fn restic_finds_nothing(site: &Site) {
+    let begun = Instant::now();
+    loop {
+        let output = site.vault().run(["check", "--read-data"]);
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let waits = said.contains("already locked") && begun.elapsed() < LOCK_PATIENCE;
+        assert!(output.status.success() || waits, "restic check:\n{said}\n{}", site.gateway.log());
+        if output.status.success() {
+            return;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
 }
 
 fn no_lock_is_left(site: &Site) {
     let begun = Instant::now();
     loop {
-        let locks = site.vault().succeed(["list", "locks", "--no-lock", "--quiet"]);
-        if locks.iter().all(u8::is_ascii_whitespace) {
+        let locks = site.lock_files();
+        if locks.is_empty() {
             return;
         }
-        let locks = String::from_utf8_lossy(&locks).into_owned();
-        assert!(begun.elapsed() < LOCK_PATIENCE, "these locks are left:\n{locks}\n{}", site.gateway.log());
+        assert!(begun.elapsed() < LOCK_PATIENCE, "these locks are left: {locks:?}\n{}", site.gateway.log());
         thread::sleep(LOOK_EVERY);
     }
 }
@@ -145,6 +187,9 @@ fn no_lock_is_left(site: &Site) {
 fn nothing_unfinished_is_left(site: &mut Site) {
     let beside: Vec<PathBuf> = unfinished(&site.sources());
     assert!(beside.is_empty(), "{beside:?} are left beside the sources\n{}", site.gateway.log());
+    let databases: Vec<String> =
+        site.ledger.iter().flat_map(Ledger::beside).filter(|name| name.contains("__tv_")).collect();
+    assert!(databases.is_empty(), "{databases:?} are left beside the source\n{}", site.gateway.log());
     let left = unfinished_inside(site);
     if left.is_empty() {
         return;
@@ -153,7 +198,7 @@ fn nothing_unfinished_is_left(site: &mut Site) {
         let opened = File::options().read(true).open(path).unwrap();
         opened.set_modified(SystemTime::now() - OLD).unwrap();
     }
-    site.start(&[]);
+    site.start();
     site.change();
     site.back_up();
     let begun = Instant::now();
@@ -188,6 +233,16 @@ fn unfinished(folder: &Path) -> Vec<PathBuf> {
 }
 
 impl State {
+    /// So many rows, and entries of the tree, are here and not there.
+    fn more_than(&self, before: &Self) -> [usize; 2] {
+        let ((rows, tree), (old_rows, old_tree)) = (self.lines(), before.lines());
+        let more = |now: Vec<String>, old: Vec<String>| {
+            let old: BTreeSet<String> = old.into_iter().collect();
+            now.into_iter().filter(|line| !old.contains(line)).count()
+        };
+        [more(rows, old_rows), more(tree, old_tree)]
+    }
+
     /// Whether everything that was there before is there.
     fn holds(&self, before: &Self) -> bool {
         let lines = |state: &Self| -> BTreeSet<String> {

@@ -18,8 +18,10 @@ use trivault_testkit::{
 };
 
 use crate::{
-    aftermath, next, seed,
-    site::{Ground, Job, Metadata, Place, Site},
+    aftermath,
+    cells::{next, seed},
+    ground::{Ground, Metadata, Place},
+    site::{Job, Site, Sources},
     work::Work,
 };
 
@@ -41,7 +43,7 @@ fn a_database_that_is_cut_off_before_or_after_an_effect_costs_no_job_and_no_back
     let metadata = |port: u16| format!("[database]\nurl = \"postgresql://postgres@127.0.0.1:{port}/trivault\"\n");
     let metadata = [metadata(proxy.address().port()), metadata(server.port())];
     let ground = Ground { metadata: Metadata::Postgres, place: Place::Folder };
-    let Some(mut site) = Site::with(ground, [&metadata[0], &metadata[1]], |_| {}) else { return };
+    let Some(mut site) = Site::with(ground, Sources::Files, [&metadata[0], &metadata[1]], |_| {}) else { return };
     let mut state = seed();
     println!("cut database: seed {state}");
     let kinds =
@@ -113,7 +115,7 @@ fn a_store_on_a_full_disk_fails_with_a_reason_and_works_again_when_there_is_room
 #[test]
 #[ignore = "run by the test above"]
 fn full_store() {
-    let mut site = Site::with(Ground::ALL[0], ["", ""], |folder| {
+    let mut site = Site::with(Ground::ALL[0], Sources::Files, ["", ""], |folder| {
         let store = folder.join("store");
         fs::create_dir(&store).unwrap();
         mount(&store, 32, "");
@@ -156,13 +158,14 @@ fn a_data_directory_on_a_full_disk_refuses_work_and_works_again_when_there_is_ro
 #[test]
 #[ignore = "run by the test above"]
 fn full_data_directory() {
-    let mut site = Site::with(Ground::ALL[0], ["", ""], |folder| {
+    let mut site = Site::with(Ground::ALL[0], Sources::Files, ["", ""], |folder| {
         let data = folder.join("data");
         fs::create_dir(&data).unwrap();
         mount(&data, 32, "mode=0700,");
     })
     .unwrap();
     let data = site.path("data");
+    site.start_mortal(&[]);
     site.change();
     let before = site.state();
     let ballast = fill(&data.join("ballast"));
@@ -188,12 +191,12 @@ fn fill(path: &Path) -> std::path::PathBuf {
 
 #[test]
 fn a_clock_that_jumps_while_a_job_runs_and_the_server_is_killed_leaves_no_job_running() {
-    let mut site = Site::new(Ground::ALL[0]).unwrap();
+    let mut site = Site::new(Ground::ALL[0], Sources::Files).unwrap();
     for jump in [HOUR, -HOUR, 30 * 24 * HOUR, -24 * HOUR] {
         let prepared = Work::Backup.prepare(&mut site);
         let file = site.path("halted");
         let _ = fs::remove_file(&file);
-        site.start(&[("TRIVAULT_HALT_AT", "backup/written"), ("TRIVAULT_HALT_FILE", file.to_str().unwrap())]);
+        site.start_mortal(&[("TRIVAULT_HALT_AT", "backup/written"), ("TRIVAULT_HALT_FILE", file.to_str().unwrap())]);
         let mut child = site.spawn(&prepared.begin);
         let begun = Instant::now();
         while !file.exists() {
@@ -204,7 +207,7 @@ fn a_clock_that_jumps_while_a_job_runs_and_the_server_is_killed_leaves_no_job_ru
         let _ = child.wait();
         site.gateway.kill();
         site.clock_offset += jump;
-        site.start(&[]);
+        site.start();
         unnamed(&site.settle());
         site.promise(&prepared.before);
         aftermath::all_is_well(&mut site, &prepared);

@@ -1,8 +1,15 @@
 //! What came of each cell, as a table for people.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
-use crate::{cell::Halt, site::Ground, work::Work};
+use crate::{cell::Halt, cells::Cell, ground::Ground, work::Work};
+
+/// Why a cell that there was no time for is left out.
+pub const NOT_RUN: &str = "not run";
 
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -26,47 +33,100 @@ impl fmt::Display for Outcome {
 pub struct Table {
     /// In the order in which the points were met.
     order: Vec<(Work, Halt)>,
-    cells: BTreeMap<(Work, Halt, Ground), Outcome>,
+    cells: BTreeMap<Cell, (Outcome, Duration)>,
 }
 
 impl Table {
-    pub fn insert(&mut self, work: Work, halt: &Halt, ground: Ground, outcome: Outcome) {
-        let row = (work, halt.clone());
+    pub fn insert(&mut self, cell: &Cell, outcome: Outcome, took: Duration) {
+        let row = (cell.work, cell.halt.clone());
         if !self.order.contains(&row) {
             self.order.push(row);
         }
-        self.cells.insert((work, halt.clone(), ground), outcome);
+        self.cells.insert(cell.clone(), (outcome, took));
+    }
+
+    fn count(&self, is_meant: impl Fn(&Outcome) -> bool) -> usize {
+        self.cells.values().filter(|(outcome, _)| is_meant(outcome)).count()
     }
 
     pub fn failures(&self) -> Vec<String> {
-        let failed = self.cells.iter().filter_map(|((work, halt, ground), outcome)| match outcome {
-            Outcome::Failed(why) => Some(format!("{work}, {halt}, {ground}: {why}")),
+        let failed = self.cells.iter().filter_map(|(cell, (outcome, _))| match outcome {
+            Outcome::Failed(why) => Some(format!("{cell}: {why}")),
             Outcome::Survived(_) | Outcome::LeftOut(_) => None,
         });
         failed.collect()
     }
 }
 
-/// As Markdown. Cells that say the same on every ground are said once.
+/// As Markdown. Points in a row of which the same became are one line; what was not run is counted and not listed.
 impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let survived = self.cells.values().filter(|outcome| matches!(outcome, Outcome::Survived(_))).count();
-        writeln!(out, "{survived} of {} cells survived.\n", self.cells.len())?;
-        write!(out, "| work | killed at |")?;
-        Ground::ALL.iter().try_for_each(|ground| write!(out, " {ground} |"))?;
-        writeln!(out, "\n|---|---|---|---|---|---|")?;
+        let survived = self.count(|outcome| matches!(outcome, Outcome::Survived(_)));
+        let failed = self.count(|outcome| matches!(outcome, Outcome::Failed(_)));
+        let not_run = self.count(|outcome| matches!(outcome, Outcome::LeftOut(NOT_RUN)));
+        let left_out = self.cells.len() - survived - failed - not_run;
+        let works: BTreeSet<Work> = self.cells.keys().map(|cell| cell.work).collect();
+        let mut times: Vec<Duration> =
+            self.cells.values().map(|(_, took)| *took).filter(|took| !took.is_zero()).collect();
+        times.sort();
+        writeln!(
+            out,
+            "{} kinds of work, {} cells: {survived} survived, {failed} failed, {left_out} came to nothing, {not_run} were not run.",
+            works.len(),
+            self.cells.len(),
+        )?;
+        for ground in Ground::ALL {
+            let of_ground = || self.cells.iter().filter(move |(cell, _)| cell.ground == ground);
+            let run = of_ground().filter(|(_, (outcome, _))| !matches!(outcome, Outcome::LeftOut(NOT_RUN))).count();
+            writeln!(out, "On {ground}: {run} of {} were run.", of_ground().count())?;
+        }
+        if let (Some(middle), Some(longest)) = (times.get(times.len() / 2), times.last()) {
+            let sum: Duration = times.iter().sum();
+            writeln!(
+                out,
+                "A cell took {middle:.1?} (median) to {longest:.1?}, all together {} minutes.",
+                sum.as_secs() / 60
+            )?;
+        }
+        writeln!(out, "\n| work | killed at | what became of it | on |\n|---|---|---|---|")?;
+        let mut lines: Vec<(Work, Vec<&Halt>, Said)> = Vec::new();
         let mut rows = self.order.clone();
         rows.sort_by_key(|(work, _)| *work);
-        for (work, halt) in rows {
-            write!(out, "| {work} | `{halt}` |")?;
-            for ground in Ground::ALL {
-                match self.cells.get(&(work, halt.clone(), ground)) {
-                    Some(outcome) => write!(out, " {outcome} |")?,
-                    None => write!(out, " |")?,
-                }
+        for (work, halt) in &rows {
+            let said = self.said(*work, halt);
+            match lines.last_mut() {
+                Some((last, halts, before)) if last == work && *before == said => halts.push(halt),
+                _ => lines.push((*work, vec![halt], said)),
             }
-            writeln!(out)?;
+        }
+        for (work, halts, said) in lines {
+            let halts: Vec<String> = halts.into_iter().map(|halt| format!("`{halt}`")).collect();
+            for (words, grounds) in said {
+                let grounds = if grounds.len() == Ground::ALL.len() { "all".to_owned() } else { grounds.join("; ") };
+                writeln!(out, "| {work} | {} | {words} | {grounds} |", halts.join(", "))?;
+            }
         }
         Ok(())
+    }
+}
+
+/// What became of one piece of work at one point, each with the grounds on which it did.
+type Said = Vec<(String, Vec<String>)>;
+
+impl Table {
+    fn said(&self, work: Work, halt: &Halt) -> Said {
+        let mut said = Said::new();
+        for ground in Ground::ALL {
+            let outcome = self.cells.get(&Cell { ground, work, halt: halt.clone() }).map(|(outcome, _)| outcome);
+            let Some(outcome) = outcome.filter(|outcome| !matches!(outcome, Outcome::LeftOut(NOT_RUN))) else {
+                continue;
+            };
+            let words = outcome.to_string();
+            match said.iter_mut().find(|(known, _)| *known == words) {
+                Some((_, grounds)) => grounds.push(ground.to_string()),
+                None => said.push((words, vec![ground.to_string()])),
+            }
+        }
+        said
     }
 }
