@@ -26,6 +26,8 @@ const OLD: Duration = Duration::from_secs(2 * 86_400);
 /// # Panics
 /// When it is neither the one nor the other.
 pub fn sources(site: &Site, work: Work, prepared: &Prepared) -> String {
+    // Until an interrupted restore is finished or undone, a PostgreSQL database may have no name.
+    journal_is_empty(site);
     let now = site.state();
     if let Some(place) = &prepared.new_place {
         assert!(now == prepared.before, "a source was touched");
@@ -64,7 +66,6 @@ pub fn sources(site: &Site, work: Work, prepared: &Prepared) -> String {
 /// # Panics
 /// At the first promise that is not kept.
 pub fn all_is_well(site: &mut Site, prepared: &Prepared) {
-    journal_is_empty(site);
     site.change();
     site.back_up();
     let done = site.backups();

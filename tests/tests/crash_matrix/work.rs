@@ -292,6 +292,8 @@ impl Work {
             Self::Configuration => {
                 let name = format!("user-{}", site.jobs().len() + site.promised.len());
                 let known = site.succeed(&["user", "list", "--json"]).contains(&name);
+                // It would capture the change itself.
+                site.gateway.kill();
                 let name = if known { format!("{name}-{}", std::process::id()) } else { name };
                 site.succeed(&["user", "add", &name, "--json"]);
             }
