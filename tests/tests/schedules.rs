@@ -107,3 +107,38 @@ fn a_plan_can_be_made_and_attached_where_no_server_runs_and_the_command_says_wha
     assert!(done(&["plan", "attach", "weekly", "--all"]).contains("trivault serve"));
     assert!(done(&["schedule", "list"]).contains("cli-all"));
 }
+
+#[tokio::test]
+async fn a_verification_of_each_level_is_scheduled_on_the_command_line_and_run_by_the_server() {
+    let world = World::new();
+    let level_is_missing = refused(&world, &["plan", "create", "checks", "--task", "verify", "--every", "1d"]);
+    assert!(level_is_missing.contains("--level"), "{level_is_missing}");
+    let wrong = ["plan", "create", "checks", "--task", "verify", "--level", "v6", "--shares", "3", "--every", "1d"];
+    assert!(refused(&world, &wrong).contains("--shares is for verifications of the level v5"));
+    let wrong = ["plan", "create", "checks", "--task", "backup", "--level", "v6", "--every", "1d"];
+    assert!(refused(&world, &wrong).contains("--level is for verifications"));
+
+    done(&world, &["backup", "create", "--source", DATABASE]);
+    let v4 = ["--task", "verify", "--task-name", "v4", "--level", "v4", "--every", "1d", "--start-now"];
+    done(&world, &[&["plan", "create", "checks"][..], &v4].concat());
+    let v5 =
+        ["--task", "verify", "--task-name", "v5", "--level", "v5", "--shares", "30", "--every", "1d", "--start-now"];
+    done(&world, &[&["plan", "add-task", "checks"][..], &v5].concat());
+    let v6 = ["--task", "verify", "--task-name", "v6", "--level", "restore", "--every", "7d", "--start-now"];
+    let shown = done(&world, &[&["plan", "add-task", "checks"][..], &v6].concat());
+    for part in ["verify structure", "verify data, 1/30", "verify restore"] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    done(&world, &["plan", "attach", "checks", "--source", DATABASE]);
+    loop {
+        let listed = world.gateway.json(&["schedule", "list", "--json"]);
+        let rows = listed.as_array().unwrap();
+        assert_eq!(rows.len(), 3);
+        assert!(rows.iter().all(|row| row["last_run"]["state"] != "failed"), "{rows:#?}");
+        if rows.iter().all(|row| row["last_success"].is_object()) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(!done(&world, &["verify", "status"]).contains("never"), "all three levels have run");
+}

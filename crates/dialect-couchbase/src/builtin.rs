@@ -62,7 +62,7 @@ fn each(weekday: Weekday, at: Option<TimeOfDay>) -> Rule {
 impl Tasks {
     fn task(&self, kind: JobKind, name: &str, rule: Rule) -> PlanTask {
         let schedule = Schedule { rule, zone: self.zone, start_now: false };
-        PlanTask { name: name.to_owned(), kind, schedule, full: false, merge_window: None }
+        PlanTask { name: name.to_owned(), kind, schedule, full: false, merge_window: None, verify: None }
     }
 
     fn full(&self, name: &str, rule: Rule) -> PlanTask {

@@ -129,6 +129,7 @@ fn plan(name: &str, hours: &[u8]) -> NewPlan {
             schedule,
             full: false,
             merge_window: None,
+            verify: None,
         }],
         attributes: Vec::new(),
     }

@@ -300,6 +300,7 @@ async fn a_plan_that_serves_others_is_not_changed_by_a_limited_credential() {
             },
             full: false,
             merge_window: None,
+            verify: None,
         }],
         attributes: Vec::new(),
     };

@@ -79,6 +79,7 @@ fn read_task(request: types::PlanTaskRequest, zone: Tz) -> Result<PlanTask, Stri
         // A prune has nothing that could be full; the manual's own example says so and is taken.
         full: full && kind == JobKind::Backup,
         merge_window: if kind == JobKind::Merge { window } else { None },
+        verify: None,
     })
 }
 
@@ -152,7 +153,7 @@ pub fn plan_to_wire(plan: Plan) -> types::Plan {
 }
 
 fn task_to_wire(task: PlanTask) -> types::PlanTask {
-    let PlanTask { name, kind, schedule, full, merge_window } = task;
+    let PlanTask { name, kind, schedule, full, merge_window, verify: _ } = task;
     // Plans hold no other kinds: `read_type` lets none in.
     let task_type = task_type(kind).unwrap_or(TaskType::Backup);
     let merge_options =

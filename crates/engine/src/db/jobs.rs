@@ -56,6 +56,21 @@ impl Database {
         })
     }
 
+    /// What the newest run of a plan's task needed that was not skipped.
+    pub async fn newest_params_of_task(
+        &self,
+        repository: RepositoryId,
+        kind: JobKind,
+        task: &str,
+    ) -> Result<Option<serde_json::Value>> {
+        in_read!(self, tx => {
+            match tx.newest_params_of_task(repository, kind, task).await? {
+                Some(params) => Some(from_json(&params)?),
+                None => None,
+            }
+        })
+    }
+
     /// Queued or running jobs that need the resource, oldest first, for refusals.
     pub async fn live_jobs_on(&self, resource: Resource, id: Uuid) -> Result<Vec<Job>> {
         in_read!(self, tx => {
@@ -252,6 +267,23 @@ impl Tx {
 
     async fn job_params(&mut self, id: JobId) -> Sql<Option<String>> {
         Ok(sqlx::query_scalar("SELECT params FROM jobs WHERE id = $1").bind(id.0).fetch_optional(&mut *self.0).await?)
+    }
+
+    async fn newest_params_of_task(
+        &mut self,
+        repository: RepositoryId,
+        kind: JobKind,
+        task: &str,
+    ) -> Sql<Option<String>> {
+        Ok(sqlx::query_scalar(
+            "SELECT params FROM jobs WHERE repository_id = $1 AND kind = $2 AND task = $3 AND state <> 'skipped'
+             ORDER BY created_at DESC, id DESC LIMIT 1",
+        )
+        .bind(repository.0)
+        .bind(word(&kind)?)
+        .bind(task)
+        .fetch_optional(&mut *self.0)
+        .await?)
     }
 
     async fn live_jobs_on(&mut self, resource: Resource, id: Uuid) -> Sql<Vec<JobRow>> {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Attribute, JobId, JobKind, JobState, PlanId, RepositoryId, Schedule};
+use super::{Attribute, JobId, JobKind, JobState, PlanId, RepositoryId, Schedule, VerifyLevel};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -25,12 +25,25 @@ pub struct Plan {
 pub struct PlanTask {
     /// Unique in the plan.
     pub name: String,
-    /// Backup, merge or prune.
+    /// Backup, merge, prune or verify.
     pub kind: JobKind,
     pub schedule: Schedule,
     pub full: bool,
     /// Days counted back from today that a merge folds: newest, then how many more.
     pub merge_window: Option<MergeWindow>,
+    /// What a verification looks at; every task of that kind has it, and no other one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<VerifyTask>,
+}
+
+/// What a plan's verification looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyTask {
+    /// Structure and data are those of the vault in which the server keeps the repository's backups; a restore is that of the newest
+    /// good backup of each of the repository's sources.
+    pub level: VerifyLevel,
+    /// Of the level data: each run reads one of so many shares, in turn; 1 is everything.
+    pub shares: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

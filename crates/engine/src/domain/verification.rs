@@ -42,6 +42,9 @@ pub const MOST_SHARES: u32 = 256;
 pub enum StartVerify {
     /// The vault's structure, and as much of its data.
     Vault { vault: VaultId, read: ReadShare },
+    /// The vault in which the server keeps the backups of the repository: its structure, and as much of its data. It waits for other
+    /// checks of that vault.
+    VaultOf { repository: RepositoryId, read: ReadShare },
     /// The newest good backup of each of the repository's sources, read back whole.
     Repository(RepositoryId),
     /// This backup, read back whole; under its passcode where it has one.

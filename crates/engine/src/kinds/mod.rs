@@ -29,6 +29,7 @@ pub(crate) use self::{
     drivers::driver_for,
     restore_journal::finish_interrupted,
     vaults::{give_up, has_another_owner, open_for_reading, reading_vault},
+    verify::share_of,
 };
 use crate::{
     domain::{Error, ErrorCode, JobKind},

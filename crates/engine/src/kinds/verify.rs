@@ -47,6 +47,14 @@ pub(crate) enum Params {
     },
 }
 
+/// The share of a vault's data that a verification with these parameters reads.
+pub(crate) fn share_of(params: &serde_json::Value) -> Option<u32> {
+    match Params::deserialize(params).ok()? {
+        Params::Vault { vault: _, read: ReadShare::Share { part, of: _ } } => Some(part),
+        Params::Vault { vault: _, read: ReadShare::None | ReadShare::All } | Params::Parts { of: _, parts: _ } => None,
+    }
+}
+
 pub(crate) fn scopes_of_vault(vault: VaultId) -> Vec<JobScope> {
     vec![
         JobScope { resource: Resource::Vault, id: vault.0, exclusive: false },

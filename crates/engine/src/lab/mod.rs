@@ -11,6 +11,7 @@ mod locks;
 mod logs;
 mod merges;
 mod passcodes;
+mod plan_checks;
 mod plans;
 mod prunes;
 mod retention;

@@ -22,6 +22,7 @@ pub(super) fn task(name: &str, kind: JobKind) -> PlanTask {
         schedule: Schedule { rule, zone: Tz::UTC, start_now: false },
         full: false,
         merge_window: None,
+        verify: None,
     }
 }
 

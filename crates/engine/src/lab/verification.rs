@@ -35,6 +35,13 @@ fn damage(bench: &Bench, pack: &str) {
     std::fs::write(&path, bytes).unwrap();
 }
 
+/// Every pack.
+pub(super) fn damage_all(bench: &Bench) {
+    for pack in packs(bench) {
+        damage(bench, &pack);
+    }
+}
+
 async fn vault(bench: &Bench) -> VaultId {
     bench.engine.inner().db.server_vault(bench.store.id).await.unwrap().unwrap().vault.id
 }

@@ -8,8 +8,9 @@ use uuid::Uuid;
 use crate::{
     db::{AuditEntry, DueTask, Enqueue, Labels, NewJob, Occurrence},
     domain::*,
+    kinds::share_of,
     schedule,
-    service::{Inner, Start, scheduler, start, start_merge, start_prune},
+    service::{Inner, Start, scheduler, start, start_merge, start_prune, start_verify_of},
 };
 
 /// Tasks that one pass starts.
@@ -67,6 +68,10 @@ async fn start_one(inner: &Arc<Inner>, due: DueTask) -> Result<()> {
             let request = StartPrune { of, task: Some(task.name.clone()), job_attributes: Vec::new() };
             start_prune(inner, &scheduler(), request, Some(occurrence.clone())).await
         }
+        JobKind::Verify => {
+            let request = what_to_verify(inner, repository, &task).await?;
+            start_verify_of(inner, &scheduler(), request, Some(task.name.clone()), Some(occurrence.clone())).await
+        }
         kind => {
             let sentence = format!("This version of Trivault does not run tasks of the kind {kind:?} yet.");
             return skip(inner, occurrence, &task, "unsupported", &sentence).await;
@@ -79,6 +84,11 @@ async fn start_one(inner: &Arc<Inner>, due: DueTask) -> Result<()> {
         }
         Ok(None) => Ok(()),
         Err(error) if matches!(error.code, ErrorCode::DatabaseUnavailable | ErrorCode::Internal) => Err(error),
+        // A plan is often made before the first backup: that is no fault, and the task is overdue soon enough.
+        Err(error) if task.kind == JobKind::Verify && error.code == ErrorCode::NotReady(Noun::Backup) => {
+            tracing::warn!(repository.id = %repository, task = task.name, %error, "a due verification has nothing to verify");
+            skip(inner, occurrence, &task, "nothing_to_verify", &error.sentence).await
+        }
         // What cannot even begin must be seen, and must not come again each second.
         Err(error) => {
             tracing::error!(repository.id = %repository, task = task.name, %error, "a due task cannot start");
@@ -97,6 +107,22 @@ async fn next_run(inner: &Inner, due: &DueTask) -> Result<Option<DateTime<Utc>>>
         }
     }
     Ok(schedule::following(&task.schedule, *due, inner.clock.now()))
+}
+
+/// Shares are read in turn: after that of the run before, however it ended, comes the next.
+async fn what_to_verify(inner: &Inner, repository: RepositoryId, task: &PlanTask) -> Result<StartVerify> {
+    let VerifyTask { level, shares } = task.verify.unwrap_or(VerifyTask { level: VerifyLevel::Structure, shares: 1 });
+    let read = match level {
+        VerifyLevel::Restore => return Ok(StartVerify::Repository(repository)),
+        VerifyLevel::Structure => ReadShare::None,
+        VerifyLevel::Data if shares <= 1 => ReadShare::All,
+        VerifyLevel::Data => {
+            let last = inner.db.newest_params_of_task(repository, JobKind::Verify, &task.name).await?;
+            let part = last.as_ref().and_then(share_of).map_or(0, |part| part.saturating_add(1) % shares);
+            ReadShare::Share { part, of: shares }
+        }
+    };
+    Ok(StartVerify::VaultOf { repository, read })
 }
 
 async fn still_running(inner: &Inner, repository: RepositoryId, task: &PlanTask) -> Result<bool> {

@@ -235,7 +235,7 @@ fn what_no_client_can_mean_is_refused_with_the_tasks_name() {
     ] {
         let schedule = Schedule { rule, zone: Tz::UTC, start_now: false };
         let kind = crate::domain::JobKind::Backup;
-        let task = PlanTask { name: "nightly".into(), kind, schedule, full: false, merge_window: None };
+        let task = PlanTask { name: "nightly".into(), kind, schedule, full: false, merge_window: None, verify: None };
         let error = super::check(&task, now).unwrap_err();
         assert_eq!(error.code, crate::ErrorCode::InvalidInput);
         assert!(error.sentence.contains("task nightly") && error.sentence.contains(part), "{error}");

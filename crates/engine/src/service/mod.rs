@@ -35,7 +35,7 @@ pub(crate) use self::{
     prunes::start as start_prune,
     retention::{apply as apply_retention, going as retention_goes, pass as retention_pass},
     start_backup::{Start, scheduler, start},
-    verification::start as start_verify,
+    verification::{start as start_verify, start_of as start_verify_of},
 };
 use crate::{
     access::Access,

@@ -120,6 +120,23 @@ fn refuse_builtin(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// A verification says what it looks at, and nothing else does.
+fn check_verify(task: &PlanTask) -> Result<()> {
+    let PlanTask { name, kind, schedule: _, full: _, merge_window: _, verify } = task;
+    let reason = match (kind, verify) {
+        (JobKind::Verify, None) => "does not say what it verifies".to_owned(),
+        (JobKind::Verify, Some(VerifyTask { level, shares })) => match level {
+            VerifyLevel::Data if (1..=MOST_SHARES).contains(shares) => return Ok(()),
+            VerifyLevel::Data => format!("reads the data in {shares} shares; it takes 1 to {MOST_SHARES}"),
+            VerifyLevel::Structure | VerifyLevel::Restore if *shares == 1 => return Ok(()),
+            VerifyLevel::Structure | VerifyLevel::Restore => "has shares, which only the level data has".to_owned(),
+        },
+        (_, Some(_)) => "verifies nothing, and says what it verifies".to_owned(),
+        (_, None) => return Ok(()),
+    };
+    Err(Error::invalid(format!("The task {name} {reason}.")))
+}
+
 /// Whether the content of two plans is the same: putting an unchanged one would move its next runs.
 fn is_same(standing: &Plan, plan: &Plan) -> bool {
     let Plan { id: _, owner, name, description, builtin, tasks, attributes, created_at: _, updated_at: _ } = plan;
@@ -156,6 +173,7 @@ impl Inner {
         let now = self.clock.now();
         for task in &tasks {
             schedule::check(task, now)?;
+            check_verify(task)?;
         }
         let id = PlanId(Uuid::now_v7());
         let owner = owner.to_owned();

@@ -11,7 +11,7 @@ use super::{
     enqueue::{About, label_job, new_job, priority},
 };
 use crate::{
-    db::{AuditEntry, Enqueue, JobScope, NewJob, Resource, VerificationRow},
+    db::{AuditEntry, Enqueue, Enqueued, JobScope, NewJob, Occurrence, Resource, VerificationRow},
     domain::*,
     kinds::verify::{self, Params},
 };
@@ -54,7 +54,25 @@ pub(crate) fn rhythm(inner: &Inner, level: VerifyLevel) -> Option<Duration> {
 }
 
 pub(crate) async fn start(inner: &Arc<Inner>, caller: &Caller, request: StartVerify) -> Result<Job> {
+    let missing = || Error::internal("A verification that belongs to no occurrence was taken for one.");
+    start_of(inner, caller, request, None, None).await?.ok_or_else(missing)
+}
+
+/// The same for a plan's task. `None`: another node has started this occurrence already.
+pub(crate) async fn start_of(
+    inner: &Arc<Inner>,
+    caller: &Caller,
+    request: StartVerify,
+    task: Option<String>,
+    occurrence: Option<Occurrence>,
+) -> Result<Option<Job>> {
     caller.require(Role::Operator)?;
+    let (about, params, work) = prepared(inner, caller, request).await?;
+    enqueue(inner, caller, new_job(inner, caller, JobKind::Verify, about, task), &params, work, occurrence).await
+}
+
+/// What is checked, looked up and allowed.
+async fn prepared(inner: &Arc<Inner>, caller: &Caller, request: StartVerify) -> Result<(About, Params, Work)> {
     match request {
         StartVerify::Vault { vault, read } => {
             caller.require_everything()?;
@@ -64,12 +82,24 @@ pub(crate) async fn start(inner: &Arc<Inner>, caller: &Caller, request: StartVer
             let about = About { repository: None, store: Some(row.vault.store), backup: None };
             let alone = JobScope { resource: Resource::Care, id: vault.0, exclusive: true };
             let work = Work { scopes: verify::scopes_of_vault(vault), alone: Some(alone), passcode: None };
-            enqueue(inner, caller, about, &Params::Vault { vault, read }, work).await
+            Ok((about, Params::Vault { vault, read }, work))
+        }
+        StartVerify::VaultOf { repository, read } => {
+            caller.require_everything()?;
+            check_share(read)?;
+            let repository = found_repository(inner, repository).await?;
+            let row = inner.db.server_vault(repository.store).await?;
+            let row = row.ok_or_else(|| Error::not_found(Noun::Vault, "The repository's store has no vault yet."))?;
+            if !inner.db.oldest_backups().await?.contains_key(&row.vault.id.0) {
+                let sentence = "There is no backup yet in the vault of the repository.";
+                return Err(Error::new(ErrorCode::NotReady(Noun::Backup), sentence));
+            }
+            let about = About { repository: Some(repository.id), store: Some(repository.store), backup: None };
+            let work = Work { scopes: verify::scopes_of_vault(row.vault.id), alone: None, passcode: None };
+            Ok((about, Params::Vault { vault: row.vault.id, read }, work))
         }
         StartVerify::Repository(id) => {
-            let repository = inner.db.repository(id).await?;
-            let repository =
-                repository.ok_or_else(|| Error::not_found(Noun::Repository, "There is no such repository."))?;
+            let repository = found_repository(inner, id).await?;
             match repository.sources {
                 SourceSelection::All => caller.require_everything()?,
                 SourceSelection::One(source) => caller.require_source(source)?,
@@ -82,7 +112,7 @@ pub(crate) async fn start(inner: &Arc<Inner>, caller: &Caller, request: StartVer
             let about = About { repository: Some(id), store: Some(repository.store), backup: None };
             let work = Work { scopes: verify::scopes_of_parts(&parts), alone: None, passcode: None };
             let params = Params::Parts { of: Some(id), parts: parts.iter().map(|part| part.id).collect() };
-            enqueue(inner, caller, about, &params, work).await
+            Ok((about, params, work))
         }
         StartVerify::Backup { backup, passcode } => {
             let found = inner.db.backup(backup).await?;
@@ -100,9 +130,14 @@ pub(crate) async fn start(inner: &Arc<Inner>, caller: &Caller, request: StartVer
             let about = About { repository: Some(found.repository), store: Some(found.store), backup: Some(backup) };
             let work = Work { scopes: verify::scopes_of_parts(&parts), alone: None, passcode };
             let params = Params::Parts { of: None, parts: parts.iter().map(|part| part.id).collect() };
-            enqueue(inner, caller, about, &params, work).await
+            Ok((about, params, work))
         }
     }
+}
+
+async fn found_repository(inner: &Inner, id: RepositoryId) -> Result<Repository> {
+    let missing = || Error::not_found(Noun::Repository, "There is no such repository.");
+    inner.db.repository(id).await?.ok_or_else(missing)
 }
 
 fn check_share(read: ReadShare) -> Result<()> {
@@ -148,10 +183,16 @@ struct Work {
     passcode: Option<SecretText>,
 }
 
-async fn enqueue(inner: &Arc<Inner>, caller: &Caller, about: About, params: &Params, work: Work) -> Result<Job> {
+async fn enqueue(
+    inner: &Arc<Inner>,
+    caller: &Caller,
+    job: Job,
+    params: &Params,
+    work: Work,
+    occurrence: Option<Occurrence>,
+) -> Result<Option<Job>> {
     let Work { scopes, alone, passcode } = work;
-    let job = new_job(inner, caller, JobKind::Verify, about, None);
-    let object = match (about.backup, about.repository, about.store) {
+    let object = match (job.backup, job.repository, job.store) {
         (Some(id), _, _) => Some(ObjectRef::new(ObjectKind::Backup, id.0)),
         (None, Some(id), _) => Some(ObjectRef::new(ObjectKind::Repository, id.0)),
         (None, None, id) => id.map(|id| ObjectRef::new(ObjectKind::Store, id.0)),
@@ -171,20 +212,24 @@ async fn enqueue(inner: &Arc<Inner>, caller: &Caller, about: About, params: &Par
             job: job.clone(),
         },
         backup: None,
-        occurrence: None,
+        occurrence,
         audit: AuditEntry::of(caller, inner.clock.now(), "verify.start", object),
     };
     if let Some(passcode) = passcode {
         inner.work.keep_passcode(job.id, passcode);
     }
-    if let Err(error) = inner.db.enqueue(&enqueue).await {
-        inner.work.drop_passcode(job.id);
-        return Err(error);
+    match inner.db.enqueue(&enqueue).await {
+        Ok(Enqueued::New) => {}
+        Ok(Enqueued::Already(_)) => return Ok(None),
+        Err(error) => {
+            inner.work.drop_passcode(job.id);
+            return Err(error);
+        }
     }
     inner.enqueued(JobKind::Verify);
     inner.work.wake.notify_waiters();
     let missing = || Error::internal("A job vanished right after it was enqueued.");
-    inner.db.job(job.id).await?.ok_or_else(missing)
+    inner.db.job(job.id).await?.map(Some).ok_or_else(missing)
 }
 
 async fn status(inner: &Inner) -> Result<Vec<VerifyStatus>> {

@@ -209,6 +209,7 @@ fn plan(name: &str) -> Plan {
             schedule,
             full: true,
             merge_window: None,
+            verify: None,
         }],
         attributes: vec![Attribute::new("couchbase", "services", json!({"z": 1, "a": [null, "\u{0}"]}))],
         created_at: at(0),

@@ -13,6 +13,7 @@ contract!(
     a_task_moves_on_only_from_where_it_stands,
     a_schedule_does_not_stay_at_a_run_that_there_was_already,
     tasks_come_with_their_newest_run_and_success,
+    a_task_that_verifies_is_kept_and_its_newest_run_tells_what_it_read,
     a_plan_in_use_is_neither_deleted_nor_changed_and_its_repositories_are_named,
 );
 
@@ -22,7 +23,7 @@ fn task(name: &str) -> PlanTask {
         zone: chrono_tz::UTC,
         start_now: false,
     };
-    PlanTask { name: name.into(), kind: JobKind::Backup, schedule, full: false, merge_window: None }
+    PlanTask { name: name.into(), kind: JobKind::Backup, schedule, full: false, merge_window: None, verify: None }
 }
 
 fn entry(task: &str, next: i64) -> ScheduleEntry {
@@ -206,4 +207,28 @@ async fn a_plan_in_use_is_neither_deleted_nor_changed_and_its_repositories_are_n
     assert!(db.delete_plan(plan.id, &audit("x")).await.unwrap());
     assert!(!db.delete_plan(plan.id, &audit("x")).await.unwrap());
     assert_eq!(db.replace_unused_plan(&plan, &audit("x")).await.unwrap(), None);
+}
+
+async fn a_task_that_verifies_is_kept_and_its_newest_run_tells_what_it_read(place: Place) {
+    let (db, world) = (&place.db, World::create(&place.db).await);
+    let verify = Some(VerifyTask { level: VerifyLevel::Data, shares: 30 });
+    let mut plan = attach(db, &world, &[entry("first", 100)]).await;
+    plan.tasks = vec![PlanTask { kind: JobKind::Verify, verify, ..task("first") }];
+    db.put_plan(&plan, &[entry("first", 100)], &audit("x")).await.unwrap();
+    assert_eq!(db.due_tasks(at(100), 10).await.unwrap()[0].task, plan.tasks[0]);
+    let newest = async || db.newest_params_of_task(world.repository.id, JobKind::Verify, "first").await.unwrap();
+    assert_eq!(newest().await, None);
+    for (place, state) in [JobState::Queued, JobState::Queued, JobState::Skipped].into_iter().enumerate() {
+        let at = at(100 + place as i64);
+        let mut request = enqueue(plain_job(JobKind::Verify, at));
+        request.job.job.repository = Some(world.repository.id);
+        request.job.job.task = Some("first".into());
+        request.job.job.state = state;
+        request.job.job.finished_at = (state == JobState::Skipped).then_some(at);
+        request.job.params = serde_json::json!({ "share": place });
+        db.enqueue(&request).await.unwrap();
+    }
+    assert_eq!(newest().await, Some(serde_json::json!({ "share": 1 })), "one that was skipped has read nothing");
+    let other = db.newest_params_of_task(world.repository.id, JobKind::Verify, "second").await.unwrap();
+    assert_eq!(other, None);
 }

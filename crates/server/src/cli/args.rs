@@ -15,7 +15,9 @@ pub use self::{
     maintenance::MaintenanceCommand,
     recover::RecoverArguments,
     retention::{RetentionCommand, RetentionRules, WhichRepository},
-    schedule::{NewTask, PlanCommand, PlanTarget, PreviewTarget, ScheduleCommand, TaskKind, WeekdayName, WhichPlan},
+    schedule::{
+        LevelName, NewTask, PlanCommand, PlanTarget, PreviewTarget, ScheduleCommand, TaskKind, WeekdayName, WhichPlan,
+    },
 };
 
 /// Self-hosted backups of your databases and directories, spoken to through three REST dialects.

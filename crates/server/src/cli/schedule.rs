@@ -2,12 +2,14 @@
 
 use serde_json::json;
 use trivault_engine::{
-    JobKind, NewPlan, Plan, PlanTask, Repository, RepositoryFilter, RepositoryState, TaskStanding, schedule::in_words,
+    JobKind, NewPlan, Plan, PlanTask, Repository, RepositoryFilter, RepositoryState, TaskStanding, VerifyLevel,
+    VerifyTask, schedule::in_words,
 };
 
 use super::{
     args::{
-        Common, NewTask, PlanCommand, PlanTarget, PreviewTarget, ScheduleCommand, TaskKind, WhichPlan, WhichRepository,
+        Common, LevelName, NewTask, PlanCommand, PlanTarget, PreviewTarget, ScheduleCommand, TaskKind, WhichPlan,
+        WhichRepository,
     },
     backup, retention,
     session::{Session, sentence},
@@ -149,12 +151,39 @@ fn plan_task(task: &NewTask, zone: chrono_tz::Tz) -> Result<PlanTask, String> {
         TaskKind::Backup => JobKind::Backup,
         TaskKind::Merge => JobKind::Merge,
         TaskKind::Prune => JobKind::Prune,
+        TaskKind::Verify => JobKind::Verify,
     };
     if task.full && kind != JobKind::Backup {
         return Err("--full is for backups.".to_owned());
     }
+    let verify = verification(task, kind)?;
     let name = task.task_name.clone().unwrap_or_else(|| output::word(&kind));
-    Ok(PlanTask { name, kind, schedule: when::schedule(task, zone)?, full: task.full, merge_window: None })
+    Ok(PlanTask { name, kind, schedule: when::schedule(task, zone)?, full: task.full, merge_window: None, verify })
+}
+
+fn verification(task: &NewTask, kind: JobKind) -> Result<Option<VerifyTask>, String> {
+    let level = match task.level {
+        None => return Ok(None),
+        Some(_) if kind != JobKind::Verify => return Err("--level is for verifications.".to_owned()),
+        Some(LevelName::V4) => VerifyLevel::Structure,
+        Some(LevelName::V5) => VerifyLevel::Data,
+        Some(LevelName::V6) => VerifyLevel::Restore,
+    };
+    if task.shares.is_some() && level != VerifyLevel::Data {
+        return Err("--shares is for verifications of the level v5, which alone read the vault's data.".to_owned());
+    }
+    Ok(Some(VerifyTask { level, shares: task.shares.unwrap_or(1) }))
+}
+
+/// What a task does, in words.
+fn what(task: &PlanTask) -> String {
+    let kind = output::word(&task.kind);
+    match task.verify {
+        Some(VerifyTask { level, shares: 0 | 1 }) => format!("{kind} {}", output::word(&level)),
+        Some(VerifyTask { level, shares }) => format!("{kind} {}, 1/{shares}", output::word(&level)),
+        None if task.full => format!("full {kind}"),
+        None => kind,
+    }
 }
 
 /// The plan with this task too, in the place of one of its name.
@@ -204,9 +233,8 @@ async fn show(session: &Session, plan: &Plan) -> Result<(), String> {
     let now = session.engine.now();
     let mut table = output::Table::new(&["TASK", "KIND", "WHEN", "FIRST RUN, ATTACHED NOW"]);
     for task in &plan.tasks {
-        let kind = if task.full { format!("full {}", output::word(&task.kind)) } else { output::word(&task.kind) };
         let first = trivault_engine::schedule::first(&task.schedule, now);
-        table.row(vec![task.name.clone(), kind, in_words(&task.schedule), output::instant(first)]);
+        table.row(vec![task.name.clone(), what(task), in_words(&task.schedule), output::instant(first)]);
     }
     table.print()?;
     match users(plan, &repositories(session).await?).as_slice() {

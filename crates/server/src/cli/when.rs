@@ -12,7 +12,7 @@ use crate::config;
 /// # Errors
 /// A sentence that names the option.
 pub fn schedule(task: &NewTask, server_zone: Tz) -> Result<Schedule, String> {
-    let NewTask { task: _, task_name: _, full: _, cron, every, at, on, zone, start_now } = task;
+    let NewTask { task: _, task_name: _, full: _, level: _, shares: _, cron, every, at, on, zone, start_now } = task;
     let zone = zone.as_deref().map_or(Ok(server_zone), |name| config::zone("--zone", name))?;
     let at = at.as_deref().map(time_of_day).transpose()?;
     let rule = match (cron, every, at) {

@@ -35,6 +35,7 @@ pub enum PlanCommand {
         "{WHEN_HELP}\n\nExamples:\n  \
         trivault plan create nightly --task backup --cron '0 3 * * *' --zone Europe/Berlin\n  \
         trivault plan attach nightly --source app\n  \
+        trivault plan add-task nightly --task verify --level v6 --at 12:00 --on sunday\n  \
         trivault schedule list"
     ))]
     Create {
@@ -112,6 +113,21 @@ pub enum TaskKind {
     Backup,
     Merge,
     Prune,
+    Verify,
+}
+
+/// How deep a verification looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LevelName {
+    /// Structure: everything that is needed is there, with its size. Of the vault that repositories of a store share.
+    #[value(alias = "structure")]
+    V4,
+    /// Data: the vault's packs are read whole too, all or one share of them.
+    #[value(alias = "data")]
+    V5,
+    /// Restore: the newest good backup of each source of the repository is read back whole, and compared.
+    #[value(alias = "restore")]
+    V6,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -137,6 +153,12 @@ pub struct NewTask {
     /// A backup that reads everything anew.
     #[arg(long)]
     pub full: bool,
+    /// Of a verification: how deep it looks.
+    #[arg(long, value_enum, required_if_eq("task", "verify"))]
+    pub level: Option<LevelName>,
+    /// Of a verification of the level v5: each run reads one of so many shares of the data, in turn; otherwise all of it.
+    #[arg(long, value_name = "N", requires = "level", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub shares: Option<u32>,
     /// A cron expression of five fields.
     #[arg(long, value_name = "EXPRESSION", conflicts_with_all = ["every", "at", "on"], required_unless_present_any = ["every", "at"])]
     pub cron: Option<String>,
