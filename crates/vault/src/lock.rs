@@ -27,6 +27,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 const STALE: TimeDelta = TimeDelta::minutes(30);
 /// First and longest pause between two tries to get a lock.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// How often who waits looks whether it is to go on.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Whether others may hold a lock at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +80,13 @@ pub struct Lock {
 }
 
 impl Lock {
-    pub(crate) fn take(core: &Arc<Core>, held: &HeldLocks, mode: LockMode, wait: Duration) -> Result<Self> {
+    pub(crate) fn take(
+        core: &Arc<Core>,
+        held: &HeldLocks,
+        mode: LockMode,
+        wait: Duration,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<Self> {
         let deadline = Instant::now() + wait;
         let mut pause = RETRY.0;
         loop {
@@ -92,7 +100,7 @@ impl Lock {
                     if left.is_zero() {
                         return Err(error);
                     }
-                    std::thread::sleep(jittered(pause)?.min(left));
+                    rest(jittered(pause)?.min(left), is_cancelled)?;
                     pause = (pause * 2).min(RETRY.1);
                 }
                 Err(error) => return Err(error),
@@ -136,6 +144,21 @@ impl Drop for Lock {
         if let Some(Err(error)) = self.refresher.take().map(Refresher::stop) {
             tracing::warn!(error = %error, "a lock file could not be removed; it will be stale in 30 minutes");
         }
+    }
+}
+
+/// Waits, unless it is cancelled meanwhile.
+fn rest(time: Duration, is_cancelled: &dyn Fn() -> bool) -> Result<()> {
+    let until = Instant::now() + time;
+    loop {
+        if is_cancelled() {
+            return Err(VaultError::cancelled());
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(LOOK));
     }
 }
 

@@ -144,7 +144,15 @@ impl Vault {
 
     /// Takes a lock; waits up to `wait` while others hold a conflicting one.
     pub fn lock(&self, mode: LockMode, wait: Duration) -> Result<Lock> {
-        Lock::take(&self.inner.core, &self.inner.locks, mode, wait)
+        self.lock_unless(mode, wait, &|| false)
+    }
+
+    /// The same; who waits asks several times a second whether it is cancelled.
+    ///
+    /// # Errors
+    /// `Locked`, `Cancelled`.
+    pub fn lock_unless(&self, mode: LockMode, wait: Duration, is_cancelled: &dyn Fn() -> bool) -> Result<Lock> {
+        Lock::take(&self.inner.core, &self.inner.locks, mode, wait, is_cancelled)
     }
 
     /// All lock files that can be read, also those of others.

@@ -79,6 +79,18 @@ impl Bench {
         Self::make(Folder::Given(folder.to_owned()), folder, change).await
     }
 
+    /// The next process in a folder in which there was a bench.
+    pub(crate) async fn again(folder: &Path, change: impl FnOnce(&mut EngineOptions)) -> Self {
+        let mut options = options(folder);
+        // The bench before may not have let go of the folder yet.
+        options.server = false;
+        change(&mut options);
+        let engine = Engine::open(options).await.unwrap();
+        let store = engine.default_store(&admin()).await.unwrap();
+        engine.start_workers().await.unwrap();
+        Self { engine, store, folder: Folder::Given(folder.to_owned()) }
+    }
+
     async fn make(folder: Folder, path: &Path, change: impl FnOnce(&mut EngineOptions)) -> Self {
         let mut options = options(path);
         change(&mut options);

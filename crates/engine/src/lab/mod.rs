@@ -3,6 +3,7 @@
 mod backups;
 mod bench;
 mod cancels;
+mod care_cancels;
 mod deletion;
 mod downloads;
 mod failures;

@@ -252,7 +252,7 @@ impl RunContext {
             return Ok(());
         }
         self.remove_left_locks(vault)?;
-        let lock = vault.lock(LockMode::Shared, LOCK_WAIT)?;
+        let lock = vault.lock_unless(LockMode::Shared, LOCK_WAIT, &|| self.should_stop())?;
         let recorded = lock.id().to_hex();
         self.point("locked");
         let row = self.lock_row(id, &recorded);

@@ -28,6 +28,27 @@ use std::{
     sync::Arc,
 };
 
+/// Who cannot be stopped: what has been begun there must be brought to its end, or a snapshot that came meanwhile would miss packs.
+struct Deaf<'a>(&'a dyn MaintenanceEvents);
+
+impl MaintenanceEvents for Deaf<'_> {
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    fn progress(&self, done_bytes: u64, total_bytes: u64) {
+        self.0.progress(done_bytes, total_bytes);
+    }
+
+    fn note(&self, sentence: &str) {
+        self.0.note(sentence);
+    }
+
+    fn point(&self, name: &str) {
+        self.0.point(name);
+    }
+}
+
 /// Packs deleted between two looks at the lock.
 const DELETED_PER_LOOK: usize = 64;
 
@@ -248,7 +269,7 @@ impl<'a> Execution<'a> {
 
     /// Looks for snapshots that came since the last look, and lists again what they need; spares packs that were to be deleted.
     fn settle(&mut self, doomed: &mut BTreeSet<Id>) -> Result<()> {
-        let new = self.survey.add_new_snapshots(self.events)?;
+        let new = self.survey.add_new_snapshots(&Deaf(self.events))?;
         let mut spared = BTreeSet::new();
         if !new.is_empty() {
             for (kind, id) in &self.survey.usage.unlisted {

@@ -124,7 +124,7 @@ impl Vault {
     /// `Locked` when others work on the vault for longer than `lock_wait`; `Damaged` when it cannot be told what is needed. What was done
     /// before an error is whole, and the next prune goes on from there.
     pub fn prune(&self, options: &PruneOptions, events: &dyn MaintenanceEvents) -> Result<PruneReport> {
-        let lock = self.lock(LockMode::Exclusive, options.lock_wait)?;
+        let lock = self.lock_unless(LockMode::Exclusive, options.lock_wait, &|| events.is_cancelled())?;
         let report = {
             let _memory = working_memory(self.budget(), events)?;
             self.backend().sweep()?;

@@ -49,7 +49,7 @@ impl Vault {
     /// `Locked` when others work on the vault for more than a minute; `Damaged` when an index file cannot be read.
     pub fn set_aside(&self, damaged: &[Id], events: &dyn MaintenanceEvents) -> Result<SetAside> {
         let core = self.core();
-        let lock = self.lock(LockMode::Exclusive, LOCK_WAIT)?;
+        let lock = self.lock_unless(LockMode::Exclusive, LOCK_WAIT, &|| events.is_cancelled())?;
         let _memory = working_memory(&core.options.budget, events)?;
         let before: HashSet<Id> = crate::unpacked::list(&*core.backend, FileKind::Snapshot)?.into_iter().collect();
         let census = Census::take(core, events)?;

@@ -2,7 +2,7 @@
 
 use super::scene::*;
 use crate::{LockMode, VaultErrorKind, VaultOptions};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn shared_locks_bear_each_other_and_an_exclusive_one_bears_none_of_others() {
@@ -108,5 +108,19 @@ fn a_refreshed_lock_has_a_new_file_and_no_old_one() {
     assert_eq!(listed, [lock.id()]);
     assert!(scene.vault.own_stale_locks().unwrap().is_empty());
     lock.release().unwrap();
+    assert!(scene.vault.locks().unwrap().is_empty());
+}
+
+#[test]
+fn who_waits_for_a_lock_can_be_stopped() {
+    let scene = Scene::new();
+    let held = scene.opened_by("elsewhere").lock(LockMode::Exclusive, Duration::ZERO).unwrap();
+    let (begun, asked) = (Instant::now(), std::cell::Cell::new(0));
+    let is_cancelled = || asked.replace(asked.get() + 1) > 3;
+    let wait = Duration::from_secs(600);
+    let stopped = scene.vault.lock_unless(LockMode::Shared, wait, &is_cancelled).unwrap_err();
+    assert_eq!(stopped.kind(), &VaultErrorKind::Cancelled);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    held.release().unwrap();
     assert!(scene.vault.locks().unwrap().is_empty());
 }

@@ -4,8 +4,9 @@ use super::{
     prune::{assert_holds, assert_sound, hours, prune},
     scene::*,
 };
-use crate::{Capture, Id, PRUNE_POINTS, PruneOptions, Vault};
+use crate::{Capture, Id, MaintenanceEvents, PRUNE_POINTS, PruneOptions, Vault, VaultErrorKind};
 use chrono::TimeDelta;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A vault whose only snapshot is forgotten, and a capture that relies on what it has stored.
 struct Open {
@@ -58,6 +59,50 @@ fn a_capture_may_be_committed_at_any_moment_of_a_prune() {
             scene.reopened().prune(&hours(0), &meddling).unwrap();
             drop(meddling);
             let committed = committed.expect("the place was passed").unwrap();
+            assert_sound(&scene.path());
+            prune(&scene.vault, 1);
+            prune(&scene.vault, 30);
+            assert_sound(&scene.path());
+            assert_holds(&scene.path(), &committed, &[(b"a", &content)]);
+        }
+    }
+}
+
+/// A capture that is committed at one point of a prune, and the wish to stop from another on.
+struct Stopping<'a> {
+    meddling: Meddling<'a>,
+    at: &'static str,
+    stopped: AtomicBool,
+}
+
+impl MaintenanceEvents for Stopping<'_> {
+    fn is_cancelled(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+    fn progress(&self, _done_bytes: u64, _total_bytes: u64) {}
+    fn point(&self, name: &str) {
+        self.meddling.point(name);
+        self.stopped.fetch_or(name == self.at, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_prune_that_is_cancelled_at_any_moment_leaves_the_vault_whole_and_no_lock() {
+    for (place, commit_at) in PRUNE_POINTS.into_iter().enumerate() {
+        for stop_at in PRUNE_POINTS.into_iter().skip(place) {
+            let Open { scene, content, capture, root } = open_capture(|scene| scene.vault.clone());
+            let mut committed = None;
+            let meddling = Meddling::new(commit_at, || committed = Some(commit(capture, root)));
+            let stopping = Stopping { meddling, at: stop_at, stopped: AtomicBool::new(false) };
+            let outcome = scene.reopened().prune(&hours(0), &stopping);
+            if let Err(error) = &outcome {
+                assert_eq!(error.kind(), &VaultErrorKind::Cancelled, "{commit_at}, {stop_at}");
+            }
+            // What was still to be done when it was asked to stop is left, unless it is done all at once.
+            assert_eq!(outcome.is_err(), PRUNE_POINTS[..3].contains(&stop_at), "{commit_at}, {stop_at}");
+            drop(stopping);
+            let committed = committed.expect("the place was passed").unwrap();
+            assert!(scene.vault.locks().unwrap().is_empty(), "{commit_at}, {stop_at}");
             assert_sound(&scene.path());
             prune(&scene.vault, 1);
             prune(&scene.vault, 30);
