@@ -158,35 +158,6 @@ impl Tx {
         Ok(Enqueued::New)
     }
 
-    /// Binds the occurrence to the job and moves the schedule on; the job to which it is bound where it is.
-    async fn take_occurrence(&mut self, occurrence: &Occurrence, job: JobId) -> Sql<Option<JobId>> {
-        let Occurrence { repository, task, due, next_run } = occurrence;
-        let inserted = sqlx::query(
-            "INSERT INTO occurrences (repository_id, task, due_at, job_id) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (repository_id, task, due_at) DO NOTHING",
-        )
-        .bind(repository.0)
-        .bind(task)
-        .bind(due)
-        .bind(job.0)
-        .execute(&mut *self.0)
-        .await?;
-        if inserted.rows_affected() == 1 {
-            self.move_on(*repository, task, *due, *next_run, Some(*due)).await?;
-            return Ok(None);
-        }
-        let standing: Uuid =
-            sqlx::query_scalar("SELECT job_id FROM occurrences WHERE repository_id = $1 AND task = $2 AND due_at = $3")
-                .bind(repository.0)
-                .bind(task)
-                .bind(due)
-                .fetch_one(&mut *self.0)
-                .await?;
-        // After the clock went back, a schedule can stand on a run that there was already: it must not stay there.
-        self.move_on(*repository, task, *due, *next_run, None).await?;
-        Ok(Some(JobId(standing)))
-    }
-
     async fn is_taken_by(&mut self, kind: JobKind, scope: &JobScope) -> Sql<bool> {
         let standing: Option<Uuid> = sqlx::query_scalar(
             "SELECT j.id FROM job_scopes s JOIN jobs j ON j.id = s.job_id

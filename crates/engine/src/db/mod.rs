@@ -20,6 +20,7 @@ mod locks;
 mod maintenance;
 mod merges;
 mod names;
+mod occurrences;
 mod plans;
 mod records;
 mod recovery;

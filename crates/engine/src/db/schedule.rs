@@ -40,16 +40,6 @@ impl Database {
         })
     }
 
-    /// When runs of a task were due that there have been, after `from`, the earliest first.
-    pub async fn occurrences_after(
-        &self,
-        repository: RepositoryId,
-        task: &str,
-        from: DateTime<Utc>,
-    ) -> Result<Vec<DateTime<Utc>>> {
-        in_read!(self, tx => { tx.occurrences_after(repository, task, from).await? })
-    }
-
     /// Moves a task on without running it; `false` when it had been moved meanwhile.
     pub async fn set_next_run(
         &self,
@@ -168,22 +158,6 @@ impl Tx {
              ORDER BY s.repository_id, s.position",
         )
         .bind(repository.map(|repository| repository.0))
-        .fetch_all(&mut *self.0)
-        .await?)
-    }
-
-    async fn occurrences_after(
-        &mut self,
-        repository: RepositoryId,
-        task: &str,
-        from: DateTime<Utc>,
-    ) -> Sql<Vec<DateTime<Utc>>> {
-        Ok(sqlx::query_scalar(
-            "SELECT due_at FROM occurrences WHERE repository_id = $1 AND task = $2 AND due_at > $3 ORDER BY due_at",
-        )
-        .bind(repository.0)
-        .bind(task)
-        .bind(from)
         .fetch_all(&mut *self.0)
         .await?)
     }

@@ -254,3 +254,60 @@ async fn plans_are_refused_that_never_run_are_built_in_or_in_use() {
         assert_eq!(refused.code, ErrorCode::Forbidden);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_are_long_past_are_let_go_of_and_come_again_under_no_clock() {
+    for database in databases() {
+        let begin = instant("2026-01-02T03:30:00Z");
+        let clock = Arc::new(ManualClock::new(begin));
+        let bench = Bench::with(|options| {
+            idle(options, &clock);
+            options.database = database;
+        })
+        .await;
+        let source = bench.directory("photos").await;
+        let tasks = vec![cron("backup", "0 4 * * *", None), cron("counted", "0 5 * * *", Some(60))];
+        let repository = scheduled(&bench, source.id, tasks).await;
+        let inner = bench.engine.inner();
+        let day = async |days: i64| {
+            clock.advance(TimeDelta::days(days));
+            crate::reconcilers::start_due(inner).await.unwrap();
+            crate::reconcilers::look_over(inner).await.unwrap();
+            crate::reconcilers::remove_old(inner).await.unwrap();
+        };
+        let started = async |task: &str| {
+            let jobs = jobs(&bench, &repository).await;
+            jobs.iter().filter(|job| job.task.as_deref() == Some(task)).count()
+        };
+        for _ in 0..50 {
+            day(1).await;
+        }
+        assert_eq!(started("backup").await, 50);
+        // The first one is still queued, which is a reason to keep it.
+        let kept = dues(&bench, &repository).await;
+        assert_eq!((kept.len(), kept[0]), (36, instant("2026-01-02T04:00:00Z")));
+        assert!(kept[1] >= bench.engine.now() - TimeDelta::days(35), "{kept:?}");
+
+        // The clock goes back by more than what is kept: no day comes twice.
+        day(-45).await;
+        for days in 1..=50 {
+            day(1).await;
+            assert_eq!(started("backup").await, 50 + usize::try_from(days - 45).unwrap_or(0), "day {days}");
+        }
+        // After two months off, the run that was missed runs once.
+        day(60).await;
+        assert_eq!(started("backup").await, 56);
+        for _ in 0..3 {
+            day(0).await;
+        }
+        assert_eq!(started("backup").await, 56);
+        day(1).await;
+        assert_eq!(started("backup").await, 57);
+        // A series of sixty is counted to its end, whatever was let go of meanwhile.
+        for _ in 0..5 {
+            day(1).await;
+        }
+        assert_eq!(started("counted").await, 60);
+        assert_eq!(jobs(&bench, &repository).await.len(), 62 + 60);
+    }
+}

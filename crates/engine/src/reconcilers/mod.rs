@@ -3,6 +3,7 @@
 mod care;
 mod configuration;
 mod leftovers;
+mod occurrences;
 mod plans;
 mod schedules;
 mod vanished;
@@ -17,7 +18,7 @@ use chrono::TimeDelta;
 
 pub(crate) use self::schedules::ScheduleWatch;
 #[cfg(test)]
-pub(crate) use self::{plans::start_due, schedules::look_over};
+pub(crate) use self::{occurrences::remove_old, plans::start_due, schedules::look_over};
 use crate::{
     domain::Result,
     kinds::{finish_interrupted, open_for_reading},
@@ -51,10 +52,11 @@ enum Reconciler {
     Retention,
     WaitingJobs,
     Care,
+    OldOccurrences,
 }
 
 impl Reconciler {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::ExpiredLeases,
         Self::DuePlans,
         Self::Schedules,
@@ -70,6 +72,7 @@ impl Reconciler {
         Self::Retention,
         Self::WaitingJobs,
         Self::Care,
+        Self::OldOccurrences,
     ];
 
     fn every(self, inner: &Inner) -> Duration {
@@ -81,7 +84,7 @@ impl Reconciler {
             Self::DeadNodes | Self::UnusedKeys | Self::Schedules => MINUTE,
             // Looks at every backup there is.
             Self::Retention | Self::Care => 10 * MINUTE,
-            Self::StaleTokens | Self::VanishedSnapshots | Self::Leftovers => HOUR,
+            Self::StaleTokens | Self::VanishedSnapshots | Self::Leftovers | Self::OldOccurrences => HOUR,
         }
     }
 
@@ -98,7 +101,8 @@ impl Reconciler {
             | Self::Leftovers
             | Self::Retention
             | Self::WaitingJobs
-            | Self::Care => false,
+            | Self::Care
+            | Self::OldOccurrences => false,
         }
     }
 
@@ -122,6 +126,7 @@ impl Reconciler {
             Self::Retention => retention_pass(inner).await,
             Self::WaitingJobs => waiting::note(inner).await,
             Self::Care => care::start_due(inner).await,
+            Self::OldOccurrences => occurrences::remove_old(inner).await,
         }
     }
 }

@@ -13,6 +13,7 @@ contract!(
     a_task_moves_on_only_from_where_it_stands,
     a_schedule_does_not_stay_at_a_run_that_there_was_already,
     tasks_come_with_their_newest_run_and_success,
+    old_occurrences_go_and_none_of_them_runs_again,
     a_task_that_verifies_is_kept_and_its_newest_run_tells_what_it_read,
     a_plan_in_use_is_neither_deleted_nor_changed_and_its_repositories_are_named,
 );
@@ -231,4 +232,51 @@ async fn a_task_that_verifies_is_kept_and_its_newest_run_tells_what_it_read(plac
     assert_eq!(newest().await, Some(serde_json::json!({ "share": 1 })), "one that was skipped has read nothing");
     let other = db.newest_params_of_task(world.repository.id, JobKind::Verify, "second").await.unwrap();
     assert_eq!(other, None);
+}
+
+async fn old_occurrences_go_and_none_of_them_runs_again(place: Place) {
+    let (db, world) = (&place.db, World::create(&place.db).await);
+    let id = world.repository.id;
+    attach(db, &world, &[entry("first", 100)]).await;
+    let start = async |due: i64| {
+        let mut request = enqueue(plain_job(JobKind::Verify, at(due)));
+        request.occurrence = Some(occurrence(&world, due, due + 100));
+        (db.enqueue(&request).await.unwrap(), request.job.job.id)
+    };
+    let mut jobs = Vec::new();
+    for (due, finish) in [(100, failed()), (200, succeeded()), (300, failed()), (400, failed()), (500, failed())] {
+        jobs.push(start(due).await.1);
+        let run = claim(db, NODE, due + 1).await.unwrap().run;
+        db.finish(run, &finish, at(due + 2)).await.unwrap().held().unwrap();
+    }
+    let live = start(600).await.1;
+    start(700).await;
+    let left = async || db.occurrences_after(id, "first", at(0)).await.unwrap();
+    assert_eq!(db.tasks_with_occurrences(at(100)).await.unwrap(), []);
+    assert_eq!(db.tasks_with_occurrences(at(101)).await.unwrap(), [(id, "first".to_owned())]);
+    assert_eq!(db.remove_occurrences(id, "second", at(9_000)).await.unwrap(), 0);
+    assert_eq!(db.remove_occurrences(id, "first", at(400)).await.unwrap(), 2);
+    assert_eq!(left().await, [200, 400, 500, 600, 700].map(at), "the newest good one stays");
+    let before = db.task_histories(Some(id)).await.unwrap();
+    assert_eq!(db.remove_occurrences(id, "first", at(9_000)).await.unwrap(), 2);
+    assert_eq!(left().await, [200, 600, 700].map(at), "and the newest, and what is not over");
+    assert_eq!(db.task_histories(Some(id)).await.unwrap(), before);
+    assert_eq!(db.remove_occurrences(id, "first", at(9_000)).await.unwrap(), 0);
+
+    // A clock that has gone back, and a schedule that stands there: nothing that was removed runs again, and it goes on.
+    for (due, job) in [(100, jobs[4]), (300, jobs[4]), (150, jobs[4]), (500, jobs[4]), (600, live)] {
+        db.put_plan(&plan_of(db, &world).await, &[entry("first", due)], &audit("x")).await.unwrap();
+        assert_eq!(start(due).await.0, Enqueued::Already(job), "{due}");
+        assert_eq!(db.schedule(id).await.unwrap(), [entry("first", due + 100)]);
+    }
+    assert_eq!(left().await, [200, 600, 700].map(at));
+    // What was never run, after all that was removed, runs; and so does another task of the same time.
+    assert_eq!(start(550).await.0, Enqueued::New);
+    let mut other = enqueue(plain_job(JobKind::Verify, at(100)));
+    other.occurrence = Some(Occurrence { task: "second".into(), ..occurrence(&world, 100, 200) });
+    assert_eq!(db.enqueue(&other).await.unwrap(), Enqueued::New);
+}
+
+async fn plan_of(db: &Database, world: &World) -> Plan {
+    db.plan(attached(db, world).await).await.unwrap().unwrap()
 }
