@@ -40,6 +40,15 @@ impl Database {
         })
     }
 
+    /// The newest run and the newest success of a task that need not stand in the schedule any more.
+    pub async fn last_runs(&self, repository: RepositoryId, task: &str) -> Result<(Option<TaskRun>, Option<TaskRun>)> {
+        in_read!(self, tx => {
+            let newest = tx.newest_run(repository, task).await?;
+            let good = tx.newest_success(repository, task).await?;
+            (newest.map(RunRow::into_run).transpose()?, good.map(RunRow::into_run).transpose()?)
+        })
+    }
+
     /// Moves a task on without running it; `false` when it had been moved meanwhile.
     pub async fn set_next_run(
         &self,
@@ -109,8 +118,48 @@ impl HistoryRow {
     }
 }
 
+#[derive(sqlx::FromRow)]
+struct RunRow {
+    id: Uuid,
+    state: String,
+    due_at: DateTime<Utc>,
+    created_at: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+impl RunRow {
+    fn into_run(self) -> Sql<TaskRun> {
+        let Self { id, state, due_at, created_at, finished_at } = self;
+        Ok(TaskRun { job: JobId(id), state: from_word(state)?, due: due_at, began: created_at, ended: finished_at })
+    }
+}
+
 #[duplicate_item(Tx; [SqliteTx]; [PostgresTx])]
 impl Tx {
+    async fn newest_run(&mut self, repository: RepositoryId, task: &str) -> Sql<Option<RunRow>> {
+        Ok(sqlx::query_as(
+            "SELECT j.id, j.state, o.due_at, j.created_at, j.finished_at
+             FROM occurrences o JOIN jobs j ON j.id = o.job_id
+             WHERE o.repository_id = $1 AND o.task = $2 ORDER BY o.due_at DESC LIMIT 1",
+        )
+        .bind(repository.0)
+        .bind(task)
+        .fetch_optional(&mut *self.0)
+        .await?)
+    }
+
+    async fn newest_success(&mut self, repository: RepositoryId, task: &str) -> Sql<Option<RunRow>> {
+        Ok(sqlx::query_as(
+            "SELECT j.id, j.state, o.due_at, j.created_at, j.finished_at
+             FROM occurrences o JOIN jobs j ON j.id = o.job_id AND j.state = 'succeeded'
+             WHERE o.repository_id = $1 AND o.task = $2 ORDER BY o.due_at DESC LIMIT 1",
+        )
+        .bind(repository.0)
+        .bind(task)
+        .fetch_optional(&mut *self.0)
+        .await?)
+    }
+
     async fn schedule(&mut self, repository: RepositoryId) -> Sql<Vec<ScheduleEntry>> {
         let rows: Vec<(String, DateTime<Utc>, Option<DateTime<Utc>>)> = sqlx::query_as(
             "SELECT task, next_run, last_run FROM schedule WHERE repository_id = $1 ORDER BY position, task",

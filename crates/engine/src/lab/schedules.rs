@@ -202,7 +202,12 @@ async fn a_series_of_two_runs_ends_after_them() {
         crate::reconcilers::start_due(bench.engine.inner()).await.unwrap();
         assert_eq!(dues(&bench, &repository).await.len(), runs);
     }
-    assert_eq!(bench.engine.task_standings(&admin(), None).await.unwrap()[0].next_run, None);
+    // It stays to be seen, with its last run.
+    let standings = bench.engine.task_standings(&admin(), None).await.unwrap();
+    let TaskStanding { next_run, last_run, overdue_since, .. } = &standings[0];
+    assert_eq!((standings.len(), *next_run, *overdue_since), (1, None, None));
+    let last_run = last_run.unwrap();
+    assert_eq!((last_run.due, last_run.state), (instant("2026-01-03T04:00:00Z"), JobState::Skipped));
     assert_eq!(bench.engine.upcoming_runs(&admin(), repository.id, 10).await.unwrap(), []);
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
+
 use super::{Engine, Inner};
 use crate::{
     db::{ScheduleEntry, TaskHistory},
@@ -67,7 +69,7 @@ impl Engine {
     }
 }
 
-fn of_task(task: &PlanTask, first: Option<chrono::DateTime<chrono::Utc>>, count: usize) -> Vec<UpcomingRun> {
+fn of_task(task: &PlanTask, first: Option<DateTime<Utc>>, count: usize) -> Vec<UpcomingRun> {
     let most = schedule::most_runs(&task.schedule).and_then(|runs| usize::try_from(runs).ok());
     let after = first.into_iter().flat_map(|first| schedule::upcoming(&task.schedule, first));
     let run = |at| UpcomingRun { at, task: task.name.clone(), kind: task.kind, zone: task.schedule.zone };
@@ -90,6 +92,13 @@ fn is_counted_on(kind: JobKind) -> bool {
     }
 }
 
+/// A task's runs, past and to come.
+struct Runs {
+    next_run: Option<DateTime<Utc>>,
+    last_run: Option<TaskRun>,
+    last_success: Option<TaskRun>,
+}
+
 impl Inner {
     /// Of these repositories, which are all or the one that is named.
     pub(crate) async fn standings(
@@ -110,8 +119,18 @@ impl Inner {
             let RepositoryState::Active { paused } = repository.state else { continue };
             let Some(plan) = repository.plan.and_then(|plan| plans.get(&plan)) else { continue };
             for task in &plan.tasks {
-                let history = histories.remove(&(repository.id, task.name.clone()));
-                standings.push(self.standing(&repository, paused, plan, task, history));
+                let runs = match histories.remove(&(repository.id, task.name.clone())) {
+                    Some(TaskHistory { repository: _, entry, last_run, last_success }) => {
+                        let ScheduleEntry { task: _, next_run, last_run: _ } = entry;
+                        Runs { next_run: Some(next_run), last_run, last_success }
+                    }
+                    // The series has ended: how it did is still of interest.
+                    None => {
+                        let (last_run, last_success) = self.db.last_runs(repository.id, &task.name).await?;
+                        Runs { next_run: None, last_run, last_success }
+                    }
+                };
+                standings.push(self.standing(&repository, paused, plan, task, runs));
             }
         }
         Ok(standings)
@@ -123,17 +142,11 @@ impl Inner {
         paused: bool,
         plan: &Plan,
         task: &PlanTask,
-        history: Option<TaskHistory>,
+        runs: Runs,
     ) -> TaskStanding {
         // Both change with whatever schedules the repository anew.
         let holds_since = plan.updated_at.max(repository.updated_at);
-        let (next_run, last_run, last_success) = match history {
-            Some(TaskHistory { repository: _, entry, last_run, last_success }) => {
-                let ScheduleEntry { task: _, next_run, last_run: _ } = entry;
-                (Some(next_run), last_run, last_success)
-            }
-            None => (None, None, None),
-        };
+        let Runs { next_run, last_run, last_success } = runs;
         let overdue_since = if paused || next_run.is_none() || !is_counted_on(task.kind) {
             None
         } else {

@@ -184,6 +184,12 @@ async fn tasks_come_with_their_newest_run_and_success(place: Place) {
     assert_eq!(histories, [untouched(entry("second", 900)), expected]);
     let other = world.another_repository(db, "other").await;
     assert_eq!(db.task_histories(Some(other.id)).await.unwrap(), []);
+    // Out of the schedule, its runs are still known.
+    assert!(db.set_next_run(world.repository.id, "first", at(400), None).await.unwrap());
+    assert_eq!(db.task_histories(None).await.unwrap(), [untouched(entry("second", 900))]);
+    let runs = (run(2, JobState::Failed, 300), run(1, JobState::Succeeded, 200));
+    assert_eq!(db.last_runs(world.repository.id, "first").await.unwrap(), runs);
+    assert_eq!(db.last_runs(other.id, "first").await.unwrap(), (None, None));
     assert_eq!(db.occurrences_after(world.repository.id, "first", at(100)).await.unwrap(), [at(200), at(300)]);
     assert!(db.occurrences_after(world.repository.id, "second", at(0)).await.unwrap().is_empty());
 }

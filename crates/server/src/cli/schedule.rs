@@ -273,7 +273,11 @@ fn print_standings(standings: &[TaskStanding]) -> Result<(), String> {
     let header = ["REPOSITORY", "TASK", "WHEN", "LAST RUN", "ENDED", "LAST SUCCESS", "NEXT RUN", "OVERDUE SINCE"];
     let mut table = output::Table::new(&header);
     for standing in standings {
-        let next = if standing.paused { "paused".to_owned() } else { output::instant(standing.next_run) };
+        let next = match standing.next_run {
+            _ if standing.paused => "paused".to_owned(),
+            Some(next_run) => output::instant(Some(next_run)),
+            None => "no further run".to_owned(),
+        };
         table.row(vec![
             standing.repository_name.clone(),
             standing.task.name.clone(),
