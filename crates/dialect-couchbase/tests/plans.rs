@@ -73,3 +73,26 @@ async fn a_repository_whose_backup_is_overdue_is_not_healthy_and_says_why() {
     assert_eq!(listed[0]["health"]["health_issue"], issue);
     gateway.close().await;
 }
+
+#[tokio::test]
+async fn a_repository_whose_archive_was_not_checked_in_time_is_not_healthy_and_says_why() {
+    let clock = Arc::new(ManualClock::new("2026-01-02T08:00:00Z".parse().unwrap()));
+    let gateway = Gateway::open_at(clock.clone(), 2).await;
+    let schedule = json!({"job_type": "BACKUP", "frequency": 100, "period": "DAYS"});
+    let seldom = json!({"tasks": [{"name": "seldom", "task_type": "BACKUP", "schedule": schedule}]});
+    assert_eq!(gateway.call("POST", "/api/v1/plan/seldom", &seldom.to_string()).await.status, 200);
+    let body = json!({"plan": "seldom", "archive": "/a", "bucket_name": BUCKET}).to_string();
+    assert_eq!(gateway.call("POST", &format!("{R}/active/orders"), &body).await.status, 200);
+    gateway.back_up("orders").await;
+    let health = async || gateway.call("GET", &format!("{R}/active/orders"), "").await.json()["health"].clone();
+    clock.advance(TimeDelta::hours(47));
+    assert_eq!(health().await, json!({"healthy": true}));
+    clock.advance(TimeDelta::hours(2));
+    let late = "of the archive is overdue since 2026-01-04T08:00:00Z";
+    let issue = format!("structure check {late}, data check {late}");
+    assert_eq!(health().await, json!({"healthy": false, "health_issue": issue}));
+    clock.advance(TimeDelta::days(14));
+    let shown = health().await["health_issue"].as_str().unwrap().to_owned();
+    assert!(shown.ends_with("restore test is overdue since 2026-01-16T08:00:00Z"), "{shown}");
+    gateway.close().await;
+}

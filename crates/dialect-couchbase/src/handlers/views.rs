@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use trivault_engine::{
-    Attribute, JobFilter, JobState, ObjectKind, ObjectRef, Plan, Repository, RepositoryId, RepositoryState, Source,
+    Attribute, JobFilter, JobState, ObjectKind, ObjectRef, OverdueCare, Plan, Repository, RepositoryId, RepositoryState, Source,
     Store, TaskStanding,
 };
 use trivault_http::BaseUrl;
@@ -43,6 +43,7 @@ struct Common {
     foreign: HashMap<ObjectRef, String>,
     attributes: HashMap<ObjectRef, Vec<Attribute>>,
     overdue: HashMap<RepositoryId, Vec<TaskStanding>>,
+    care: Vec<OverdueCare>,
 }
 
 impl Common {
@@ -59,6 +60,7 @@ impl Common {
         }
         Ok(Self {
             overdue,
+            care: engine.overdue_care(caller).await?,
             plans: engine.plans(caller, NAME).await?,
             stores: engine.stores(caller).await?,
             sources: engine.sources(caller).await?,
@@ -74,7 +76,7 @@ fn object(repository: &Repository) -> ObjectRef {
 }
 
 async fn view(call: &Call, repository: &Repository, common: &Common) -> Result<Option<types::Repository>> {
-    let Common { plans, stores, sources, series, foreign, attributes, overdue } = common;
+    let Common { plans, stores, sources, series, foreign, attributes, overdue, care } = common;
     let object = object(repository);
     let id = if repository.owner == NAME { Some(repository.name.clone()) } else { foreign.get(&object).cloned() };
     let Some(id) = id else { return Ok(None) };
@@ -95,6 +97,7 @@ async fn view(call: &Call, repository: &Repository, common: &Common) -> Result<O
         running: running(call, repository, sources).await?,
         sources,
         overdue: overdue.get(&repository.id).map(Vec::as_slice).unwrap_or_default(),
+        care,
         zone: call.engine.zone(),
     })))
 }

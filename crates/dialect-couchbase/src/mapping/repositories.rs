@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 use trivault_engine::{
-    Attribute, NewRepository, Plan, Repository, RepositoryState, ScheduledTask, Source, SourceSelection, SourceStatus,
-    Store, TaskStanding,
+    Attribute, NewRepository, OverdueCare, Plan, Repository, RepositoryState, ScheduledTask, Source, SourceSelection,
+    SourceStatus, Store, TaskStanding, Verified,
 };
 
 use super::{archive, archive::Place, plans::task_type, time::time};
@@ -176,13 +176,27 @@ pub struct RepositoryParts<'a> {
     pub sources: &'a [Source],
     /// Its tasks that should have succeeded by now.
     pub overdue: &'a [TaskStanding],
+    /// Checks and prunes that should have come to their end by now, of any repository and vault.
+    pub care: &'a [OverdueCare],
     pub zone: Tz,
 }
 
 /// A repository as answered. Those that other dialects made are imported ones here.
 pub fn repository_to_wire(parts: RepositoryParts<'_>) -> types::Repository {
-    let RepositoryParts { repository, id, repo, plan, store, attributes, scheduled, running, sources, overdue, zone } =
-        parts;
+    let RepositoryParts {
+        repository,
+        id,
+        repo,
+        plan,
+        store,
+        attributes,
+        scheduled,
+        running,
+        sources,
+        overdue,
+        care,
+        zone,
+    } = parts;
     let Repository { id: _, owner, name: _, state, store: _, sources: selection, plan: _, created_at, updated_at } =
         repository;
     let state = if owner == NAME { state_to_wire(*state) } else { types::RepositoryState::Imported };
@@ -211,7 +225,7 @@ pub fn repository_to_wire(parts: RepositoryParts<'_>) -> types::Repository {
         running_one_off,
         running_tasks,
         version: 1,
-        health: is_active.then(|| health(*selection, sources, overdue, zone)),
+        health: is_active.then(|| health(repository, sources, overdue, care, zone)),
         cloud_info: attribute(CLOUD).and_then(|value| serde_json::from_value(value).ok()),
         creation_time: time(*created_at, zone),
         update_time: time(*updated_at, zone),
@@ -233,15 +247,33 @@ fn bucket(selection: SourceSelection, sources: &[Source]) -> Option<types::Bucke
     Some(types::BucketRef { name: source.name.clone(), uuid: source.id.0.simple().to_string() })
 }
 
-/// The manual has no text for a task that is overdue; this is the place where a person would look for one.
-fn health(selection: SourceSelection, sources: &[Source], overdue: &[TaskStanding], zone: Tz) -> types::Health {
-    let bucket = bucket_issue(selection, sources).map(|(_, issue)| format!("cannot verify bucket exists: {issue}"));
+/// The manual has no text for what is overdue; this is the place where a person would look for one.
+fn health(
+    repository: &Repository,
+    sources: &[Source],
+    overdue: &[TaskStanding],
+    care: &[OverdueCare],
+    zone: Tz,
+) -> types::Health {
+    let bucket =
+        bucket_issue(repository.sources, sources).map(|(_, issue)| format!("cannot verify bucket exists: {issue}"));
     let health_issue = bucket.or_else(|| {
         let tasks = overdue.iter().filter_map(|standing| {
             let since = time(standing.overdue_since?, zone);
             Some(format!("task '{}' is overdue since {since}", standing.task.name))
         });
-        Some(tasks.collect::<Vec<_>>().join(", ")).filter(|issue| !issue.is_empty())
+        let mut issues: Vec<String> = tasks.collect();
+        for OverdueCare { care, of, store, name: _, last: _, overdue_since } in care {
+            let since = time(*overdue_since, zone);
+            match of {
+                Verified::Repository(id) if *id == repository.id => issues.push(format!("{care} is overdue since {since}")),
+                Verified::Vault(_) if *store == repository.store => {
+                    issues.push(format!("{care} of the archive is overdue since {since}"));
+                }
+                Verified::Repository(_) | Verified::Vault(_) => {}
+            }
+        }
+        (!issues.is_empty()).then(|| issues.join(", "))
     });
     types::Health { healthy: health_issue.is_none(), health_issue }
 }

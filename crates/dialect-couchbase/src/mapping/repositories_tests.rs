@@ -128,6 +128,7 @@ fn show(repository: &Repository, sources: &[Source], running: Vec<(bool, TaskRun
         running,
         sources,
         overdue: &[],
+        care: &[],
         zone: chrono_tz::Europe::London,
     });
     serde_json::to_value(view).unwrap()

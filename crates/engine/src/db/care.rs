@@ -29,6 +29,8 @@ pub struct VerificationRow {
 pub struct PruningRow {
     /// When a backup last left the vault.
     pub forgotten_at: Option<DateTime<Utc>>,
+    /// When the first one left it that no prune has dealt with.
+    pub unused_since: Option<DateTime<Utc>>,
     /// A prune last began.
     pub attempted_at: Option<DateTime<Utc>>,
     /// When the last prune that came to its end had begun: what was forgotten before is dealt with.
@@ -146,8 +148,8 @@ impl Database {
     pub async fn prunings(&self) -> Result<HashMap<VaultId, PruningRow>> {
         in_read!(self, tx => {
             let rows = tx.prunings().await?.into_iter();
-            rows.map(|(vault, forgotten_at, attempted_at, pruned_at, again_at)| {
-                (VaultId(vault), PruningRow { forgotten_at, attempted_at, pruned_at, again_at })
+            rows.map(|(vault, forgotten_at, unused_since, attempted_at, pruned_at, again_at)| {
+                (VaultId(vault), PruningRow { forgotten_at, unused_since, attempted_at, pruned_at, again_at })
             })
             .collect()
         })
@@ -323,10 +325,12 @@ impl Tx {
             .await?)
     }
 
-    async fn prunings(&mut self) -> Sql<Vec<(Uuid, Instant, Instant, Instant, Instant)>> {
-        Ok(sqlx::query_as("SELECT vault_id, forgotten_at, attempted_at, pruned_at, again_at FROM prunings")
-            .fetch_all(&mut *self.0)
-            .await?)
+    async fn prunings(&mut self) -> Sql<Vec<(Uuid, Instant, Instant, Instant, Instant, Instant)>> {
+        Ok(sqlx::query_as(
+            "SELECT vault_id, forgotten_at, unused_since, attempted_at, pruned_at, again_at FROM prunings",
+        )
+        .fetch_all(&mut *self.0)
+        .await?)
     }
 
     async fn prune_began(&mut self, vault: VaultId, now: DateTime<Utc>) -> Sql<()> {
@@ -342,12 +346,16 @@ impl Tx {
     }
 
     async fn prune_ended(&mut self, vault: VaultId, began: DateTime<Utc>, again_at: Instant) -> Sql<()> {
-        sqlx::query("UPDATE prunings SET pruned_at = $2, again_at = $3 WHERE vault_id = $1")
-            .bind(vault.0)
-            .bind(began)
-            .bind(again_at)
-            .execute(&mut *self.0)
-            .await?;
+        // What was forgotten since it began is for the next one.
+        sqlx::query(
+            "UPDATE prunings SET pruned_at = $2, again_at = $3, unused_since = CASE WHEN forgotten_at >= $2 THEN $2 END
+             WHERE vault_id = $1",
+        )
+        .bind(vault.0)
+        .bind(began)
+        .bind(again_at)
+        .execute(&mut *self.0)
+        .await?;
         Ok(())
     }
 
@@ -358,9 +366,11 @@ impl Tx {
             return Ok(());
         }
         sqlx::query(
-            "INSERT INTO prunings (vault_id, forgotten_at)
-             SELECT id, $2 FROM vaults WHERE store_id = $1 AND kind = 'server'
-             ON CONFLICT (vault_id) DO UPDATE SET forgotten_at = excluded.forgotten_at",
+            "INSERT INTO prunings (vault_id, forgotten_at, unused_since)
+             SELECT id, $2, $2 FROM vaults WHERE store_id = $1 AND kind = 'server'
+             ON CONFLICT (vault_id) DO UPDATE SET
+                 forgotten_at = excluded.forgotten_at,
+                 unused_since = COALESCE(prunings.unused_since, excluded.unused_since)",
         )
         .bind(backup.store.0)
         .bind(now)

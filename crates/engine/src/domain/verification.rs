@@ -86,6 +86,41 @@ pub struct VerifyStatus {
     pub succeeded_at: Option<DateTime<Utc>>,
     /// Later than its rhythm allows.
     pub overdue: bool,
+    pub overdue_since: Option<DateTime<Utc>>,
     /// Parts that are marked damaged now.
     pub damaged: u64,
+}
+
+/// What the server does for its vaults in a rhythm of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Care {
+    Verify(VerifyLevel),
+    Prune,
+}
+
+impl std::fmt::Display for Care {
+    /// As a sentence names it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Verify(VerifyLevel::Structure) => "structure check",
+            Self::Verify(VerifyLevel::Data) => "data check",
+            Self::Verify(VerifyLevel::Restore) => "restore test",
+            Self::Prune => "prune",
+        })
+    }
+}
+
+/// A check or a prune that should have come to its end by now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OverdueCare {
+    pub care: Care,
+    pub of: Verified,
+    pub store: StoreId,
+    /// Of the vault's folder or the repository, for a person.
+    pub name: String,
+    /// When it last came to its end.
+    pub last: Option<DateTime<Utc>>,
+    /// Its rhythm had passed twice by then.
+    pub overdue_since: DateTime<Utc>,
 }

@@ -316,3 +316,51 @@ async fn runs_that_are_long_past_are_let_go_of_and_come_again_under_no_clock() {
         assert_eq!(jobs(&bench, &repository).await.len(), 62 + 60);
     }
 }
+
+#[tokio::test]
+async fn checks_and_prunes_that_miss_their_rhythm_are_said_now_and_again_until_they_are_done() {
+    let (logs, _guard) = Logs::listen();
+    let clock = Arc::new(ManualClock::new(instant("2026-01-02T03:00:00Z")));
+    let bench = Bench::with(|options| options.clock = clock.clone()).await;
+    let source = bench.directory("photos").await;
+    let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+    let first = bench.back_up(&repository).await;
+    bench.back_up(&repository).await;
+    let forget = bench.engine.delete_backup(&admin(), first.id, vec![]).await.unwrap();
+    bench.ended(forget.id).await;
+    let look = async || {
+        // The reconciler that would do it does not run.
+        crate::reconcilers::look_over(bench.engine.inner()).await.unwrap();
+        let overdue = bench.engine.overdue_care(&admin()).await.unwrap();
+        let said = logs.take("is overdue").len();
+        (overdue.iter().map(|care| care.care.to_string()).collect::<Vec<_>>().join(", "), said)
+    };
+    assert_eq!(look().await, (String::new(), 0));
+    clock.advance(TimeDelta::hours(47));
+    assert_eq!(look().await, (String::new(), 0), "one day is missed in any downtime");
+    clock.advance(TimeDelta::hours(1));
+    let all = "structure check, data check, prune".to_owned();
+    assert_eq!(look().await, (all.clone(), 3));
+    clock.advance(TimeDelta::hours(23));
+    assert_eq!(look().await, (all.clone(), 0));
+    clock.advance(TimeDelta::hours(1));
+    assert_eq!(look().await, (all, 3));
+    let overdue = bench.engine.overdue_care(&admin()).await.unwrap();
+    assert!(overdue.iter().all(|care| care.last.is_none()), "{overdue:?}");
+    assert_eq!(overdue[0].overdue_since, instant("2026-01-04T03:00:00Z"));
+    assert_eq!((overdue[0].name.as_str(), overdue[0].store), ("vault", bench.store.id));
+
+    let vault = bench.engine.inner().db.server_vault(bench.store.id).await.unwrap().unwrap().vault.id;
+    let check = StartVerify::Vault { vault, read: ReadShare::All };
+    let check = bench.engine.start_verify(&admin(), check).await.unwrap();
+    assert_eq!(bench.ended(check.id).await.state, JobState::Succeeded, "{}", bench.log(check.id).await);
+    assert_eq!(look().await, ("prune".to_owned(), 0));
+    let prune = StartPrune { of: PruneOf::Vault(vault), task: None, job_attributes: vec![] };
+    let prune = bench.engine.start_prune(&admin(), prune).await.unwrap();
+    assert_eq!(bench.ended(prune.id).await.state, JobState::Succeeded, "{}", bench.log(prune.id).await);
+    assert_eq!(look().await, (String::new(), 0));
+    // What it has marked is deleted a day later: that is overdue two days after.
+    clock.advance(TimeDelta::days(3));
+    let again = look().await;
+    assert!(again.0.contains("prune") && again.1 == 3, "{again:?}");
+}

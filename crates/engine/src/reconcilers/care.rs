@@ -73,7 +73,7 @@ async fn prune_due(inner: &Arc<Inner>) -> Result<()> {
 /// After backups were forgotten, at most once in a while; and when packs that were marked come of age.
 fn is_prune_due(row: &PruningRow, every: Option<Duration>, now: DateTime<Utc>) -> bool {
     let Some(every) = every.and_then(|every| TimeDelta::from_std(every).ok()) else { return false };
-    let PruningRow { forgotten_at, attempted_at, pruned_at, again_at } = row;
+    let PruningRow { forgotten_at, unused_since: _, attempted_at, pruned_at, again_at } = row;
     let rests = |time: TimeDelta| attempted_at.is_some_and(|attempted| now - attempted < time);
     let is_new = forgotten_at.is_some_and(|forgotten| pruned_at.is_none_or(|pruned| forgotten >= pruned));
     let is_of_age = again_at.is_some_and(|again| now >= again);
@@ -146,6 +146,7 @@ mod tests {
         let day = Some(Duration::from_secs(24 * 3600));
         let row = |forgotten: Option<i64>, pruned: Option<i64>, again: Option<i64>| PruningRow {
             forgotten_at: forgotten.map(at),
+            unused_since: None,
             attempted_at: pruned.map(at),
             pruned_at: pruned.map(at),
             again_at: again.map(at),

@@ -1,16 +1,16 @@
 //! Looks at the schedule as a whole: says what is overdue, and brings back what a wrong clock has put far ahead.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    domain::{RepositoryFilter, RepositoryId, Result, TaskStanding},
+    domain::{Care, OverdueCare, RepositoryFilter, RepositoryId, Result, TaskStanding, Verified},
     schedule::{self, Success},
-    service::Inner,
+    service::{Inner, care_rhythm},
 };
 
 /// By how much a clock is put back without a word: what time servers correct.
@@ -25,8 +25,15 @@ const SAID_AGAIN: (TimeDelta, TimeDelta) = (TimeDelta::hours(1), TimeDelta::days
 pub(crate) struct ScheduleWatch {
     /// The latest instant that the clock has shown, since it last went back.
     latest: Mutex<Option<DateTime<Utc>>>,
-    /// Overdue tasks, and when they were last named.
-    said: Mutex<HashMap<(RepositoryId, String), DateTime<Utc>>>,
+    /// What is overdue, and when it was last named.
+    said: Mutex<HashMap<Overdue, DateTime<Utc>>>,
+}
+
+/// What can be overdue.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Overdue {
+    Task(RepositoryId, String),
+    Care(Verified, Care),
 }
 
 impl ScheduleWatch {
@@ -47,25 +54,21 @@ impl ScheduleWatch {
         }
     }
 
-    /// Whether an overdue task is to be named now.
-    fn is_to_be_said(&self, standing: &TaskStanding, again_after: TimeDelta, now: DateTime<Utc>) -> bool {
+    /// Whether something overdue is to be named now.
+    fn is_to_be_said(&self, overdue: &Overdue, again_after: TimeDelta, now: DateTime<Utc>) -> bool {
         let mut said = locked(&self.said);
-        let key = (standing.repository, standing.task.name.clone());
-        let is_fresh = said.get(&key).is_some_and(|at| *at <= now && now - *at < again_after);
+        let is_fresh = said.get(overdue).is_some_and(|at| *at <= now && now - *at < again_after);
         if !is_fresh {
-            said.insert(key, now);
+            said.insert(overdue.clone(), now);
         }
         !is_fresh
     }
 
-    /// Tasks that are no longer overdue; answers those.
-    fn forget_all_but(&self, overdue: &[&TaskStanding]) -> Vec<(RepositoryId, String)> {
-        let is_overdue = |id: &RepositoryId, task: &str| {
-            overdue.iter().any(|standing| standing.repository == *id && standing.task.name == task)
-        };
+    /// What is no longer overdue; answers that.
+    fn forget_all_but(&self, overdue: &HashSet<Overdue>) -> Vec<Overdue> {
         let mut said = locked(&self.said);
-        let over: Vec<_> = said.keys().filter(|(id, task)| !is_overdue(id, task)).cloned().collect();
-        said.retain(|(id, task), _| is_overdue(id, task));
+        let over = said.keys().filter(|known| !overdue.contains(*known)).cloned().collect();
+        said.retain(|known, _| overdue.contains(known));
         over
     }
 }
@@ -80,7 +83,7 @@ pub(crate) async fn look_over(inner: &Inner) -> Result<()> {
     for standing in &standings {
         bring_back(inner, standing).await?;
     }
-    say_overdue(inner, &standings);
+    say_overdue(inner, &standings, &inner.overdue_care().await?);
     Ok(())
 }
 
@@ -108,18 +111,36 @@ async fn bring_back(inner: &Inner, standing: &TaskStanding) -> Result<()> {
     Ok(())
 }
 
-fn say_overdue(inner: &Inner, standings: &[TaskStanding]) {
-    let now = inner.clock.now();
-    let overdue: Vec<&TaskStanding> = standings.iter().filter(|standing| standing.overdue_since.is_some()).collect();
-    for standing in &overdue {
-        let success = standing.last_success.map(|run| Success { due: run.due, began: run.began });
-        let rule = &standing.task.schedule;
-        let expected = schedule::expected_after(rule, standing.holds_since, success);
-        let after = expected.and_then(|expected| schedule::next(rule, expected));
-        let interval = expected.zip(after).map_or(SAID_AGAIN.1, |(expected, after)| after - expected);
-        if !inner.schedule_watch.is_to_be_said(standing, interval.clamp(SAID_AGAIN.0, SAID_AGAIN.1), now) {
-            continue;
+fn say_overdue(inner: &Inner, standings: &[TaskStanding], care: &[OverdueCare]) {
+    let mut overdue: HashSet<Overdue> = HashSet::new();
+    for standing in standings.iter().filter(|standing| standing.overdue_since.is_some()) {
+        let what = Overdue::Task(standing.repository, standing.task.name.clone());
+        say_task(inner, &what, standing);
+        overdue.insert(what);
+    }
+    for care in care {
+        let what = Overdue::Care(care.of, care.care);
+        say_care(inner, &what, care);
+        overdue.insert(what);
+    }
+    for over in inner.schedule_watch.forget_all_but(&overdue) {
+        match over {
+            Overdue::Task(repository, task) => {
+                tracing::info!(repository.id = %repository, task, "a scheduled task is no longer overdue");
+            }
+            Overdue::Care(of, care) => tracing::info!(?of, %care, "a check or prune is no longer overdue"),
         }
+    }
+}
+
+fn say_task(inner: &Inner, what: &Overdue, standing: &TaskStanding) {
+    let success = standing.last_success.map(|run| Success { due: run.due, began: run.began });
+    let rule = &standing.task.schedule;
+    let expected = schedule::expected_after(rule, standing.holds_since, success);
+    let after = expected.and_then(|expected| schedule::next(rule, expected));
+    let interval = expected.zip(after).map_or(SAID_AGAIN.1, |(expected, after)| after - expected);
+    let again_after = interval.clamp(SAID_AGAIN.0, SAID_AGAIN.1);
+    if inner.schedule_watch.is_to_be_said(what, again_after, inner.clock.now()) {
         tracing::warn!(
             repository.id = %standing.repository,
             repository.name = standing.repository_name,
@@ -130,7 +151,20 @@ fn say_overdue(inner: &Inner, standings: &[TaskStanding]) {
             "a scheduled task is overdue"
         );
     }
-    for (repository, task) in inner.schedule_watch.forget_all_but(&overdue) {
-        tracing::info!(repository.id = %repository, task, "a scheduled task is no longer overdue");
+}
+
+fn say_care(inner: &Inner, what: &Overdue, overdue: &OverdueCare) {
+    let OverdueCare { care, of, store, name, last, overdue_since } = overdue;
+    let every = care_rhythm(inner, *care).and_then(|every| TimeDelta::from_std(every).ok());
+    let again_after = every.unwrap_or(SAID_AGAIN.1).clamp(SAID_AGAIN.0, SAID_AGAIN.1);
+    if inner.schedule_watch.is_to_be_said(what, again_after, inner.clock.now()) {
+        tracing::warn!(
+            ?of,
+            %name,
+            store.id = %store,
+            last = last.map(|at| at.to_string()),
+            %overdue_since,
+            "a {care} is overdue"
+        );
     }
 }

@@ -12,6 +12,7 @@ mod jobs;
 mod maintenance;
 mod merges;
 mod naming;
+mod overdue_care;
 mod plans;
 mod prunes;
 mod repositories;
@@ -32,6 +33,7 @@ pub use maintenance::StartMaintenance;
 pub(crate) use self::{
     attach_store::{check_name as check_store_name, plain as plain_location},
     merges::start as start_merge,
+    overdue_care::care_rhythm,
     prunes::start as start_prune,
     retention::{apply as apply_retention, going as retention_goes, pass as retention_pass},
     start_backup::{Start, scheduler, start},

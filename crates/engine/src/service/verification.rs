@@ -2,22 +2,20 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
     Engine, Inner,
     delete_backup::is_passcode_of,
     enqueue::{About, label_job, new_job, priority},
+    overdue_care::overdue_since,
 };
 use crate::{
     db::{AuditEntry, Enqueue, Enqueued, JobScope, NewJob, Occurrence, Resource, VerificationRow},
     domain::*,
     kinds::verify::{self, Params},
 };
-
-/// How often a check may be missed before it counts as overdue.
-const OVERDUE_AFTER: i32 = 2;
 
 impl Engine {
     /// Enqueues a check.
@@ -276,9 +274,7 @@ impl Of {
     ) -> VerifyStatus {
         let Self { of, store, name, damaged } = self;
         let last = row.and_then(|row| row.concluded_at).unwrap_or(first_backup);
-        let overdue = rhythm(inner, level)
-            .and_then(|every| TimeDelta::from_std(every).ok())
-            .is_some_and(|every| inner.clock.now() - last >= every * OVERDUE_AFTER);
+        let overdue_since = overdue_since(rhythm(inner, level), last, inner.clock.now());
         VerifyStatus {
             of,
             store,
@@ -287,7 +283,8 @@ impl Of {
             attempted_at: row.map(|row| row.attempted_at),
             concluded_at: row.and_then(|row| row.concluded_at),
             succeeded_at: row.and_then(|row| row.succeeded_at),
-            overdue,
+            overdue: overdue_since.is_some(),
+            overdue_since,
             damaged,
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use trivault_engine::{
-    JobKind, NewPlan, Plan, PlanTask, Repository, RepositoryFilter, RepositoryState, TaskStanding, VerifyLevel,
+    JobKind, NewPlan, OverdueCare, Plan, PlanTask, Repository, RepositoryFilter, RepositoryState, TaskStanding, Verified, VerifyLevel,
     VerifyTask, schedule::in_words,
 };
 
@@ -78,14 +78,20 @@ pub async fn run(common: &Common, command: ScheduleCommand) -> Result<(), String
         ScheduleCommand::List { overdue, json } => {
             let mut standings = engine.task_standings(caller, None).await.map_err(sentence)?;
             standings.retain(|standing| !overdue || standing.overdue_since.is_some());
+            let care = engine.overdue_care(caller).await.map_err(sentence)?;
             if json {
-                output::json(&standings.iter().map(row_as_json).collect::<Vec<_>>())?;
+                let mut rows: Vec<_> = standings.iter().map(row_as_json).collect();
+                rows.extend(care.iter().filter(|_| overdue).map(care_as_json));
+                output::json(&rows)?;
             } else {
-                print_standings(&standings)?;
+                print_standings(&standings, &care)?;
             }
-            match standings.len() {
-                count if overdue && count > 0 => Err(format!("{count} scheduled tasks are overdue.")),
-                _ => Ok(()),
+            match (standings.len(), care.len()) {
+                (0, 0) => Ok(()),
+                (_, _) if !overdue => Ok(()),
+                (tasks, 0) => Err(format!("{tasks} scheduled tasks are overdue.")),
+                (0, care) => Err(format!("{care} checks and prunes are overdue.")),
+                (tasks, care) => Err(format!("{tasks} scheduled tasks, and {care} checks and prunes, are overdue.")),
             }
         }
         ScheduleCommand::Preview { what: PreviewTarget { plan, repository }, owner, count, json } => {
@@ -266,10 +272,36 @@ fn row_as_json(standing: &TaskStanding) -> serde_json::Value {
     })
 }
 
-fn print_standings(standings: &[TaskStanding]) -> Result<(), String> {
-    if standings.is_empty() {
+fn care_as_json(overdue: &OverdueCare) -> serde_json::Value {
+    let OverdueCare { care, of, store, name, last, overdue_since } = overdue;
+    json!({
+        "care": care.to_string(), "of": of, "name": name, "store_id": store, "last": last, "overdue_since": overdue_since,
+    })
+}
+
+/// The server's own checks and prunes are a table of their own, and only what is overdue of them.
+fn print_standings(standings: &[TaskStanding], care: &[OverdueCare]) -> Result<(), String> {
+    if standings.is_empty() && care.is_empty() {
         return output::line("Nothing is scheduled, or nothing is overdue.");
     }
+    if !standings.is_empty() {
+        print_tasks(standings)?;
+    }
+    if care.is_empty() {
+        return Ok(());
+    }
+    let mut table = output::Table::new(&["CHECK OR PRUNE", "OF", "LAST", "OVERDUE SINCE"]);
+    for OverdueCare { care, of, store: _, name, last, overdue_since } in care {
+        let of = match of {
+            Verified::Vault(_) => format!("vault {name}"),
+            Verified::Repository(_) => format!("repository {name}"),
+        };
+        table.row(vec![care.to_string(), of, output::instant(*last), output::instant(Some(*overdue_since))]);
+    }
+    table.print()
+}
+
+fn print_tasks(standings: &[TaskStanding]) -> Result<(), String> {
     let header = ["REPOSITORY", "TASK", "WHEN", "LAST RUN", "ENDED", "LAST SUCCESS", "NEXT RUN", "OVERDUE SINCE"];
     let mut table = output::Table::new(&header);
     for standing in standings {
