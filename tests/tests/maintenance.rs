@@ -96,6 +96,9 @@ fn damage_is_found_shown_and_healed_by_the_next_backup() {
     assert!(shell.told(&["backup", "show", &first]).contains("DAMAGED since"));
     assert!(shell.json(&["backup", "show", &first, "--json"])["damage"][0]["sentence"].is_string());
     assert!(shell.told(&["verify", "status"]).contains("1 DAMAGED"));
+    let latest = ["restore", "--latest", "photos", "--to", "beside"];
+    let refused = shell.run(&latest);
+    assert!(!refused.status.success() && text(&refused).contains("Every backup of photos is damaged"), "{refused:?}");
 
     shell.back_up("second");
     let healed = shell.told(&["verify", "store"]);

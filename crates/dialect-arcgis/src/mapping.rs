@@ -1,9 +1,11 @@
 //! Between the engine's words and this wire's. Total, and without waiting for anything.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use trivault_engine::{
-    Backup as EngineBackup, BackupState, Job as EngineJob, JobKind, JobState, Part, Step, StepState, Store,
-    StoreLocation, Trigger,
+    Backup as EngineBackup, BackupState, Job as EngineJob, JobKind, JobState, Part, PartDamage, PartId, Step,
+    StepState, Store, StoreLocation, Trigger,
 };
 
 use crate::{
@@ -61,7 +63,9 @@ pub fn store(store: &Store) -> BackupStore {
     }
 }
 
-pub fn backup(backup: &EngineBackup, name: &str, store_name: &str) -> Backup {
+/// `damage`: parts whose stored bytes are not what was captured. The words of this wire have none for that; clients take the newest
+/// `completed` one, which such a backup must not be.
+pub fn backup(backup: &EngineBackup, damage: &HashMap<PartId, PartDamage>, name: &str, store_name: &str) -> Backup {
     let EngineBackup {
         id: _,
         repository: _,
@@ -81,7 +85,7 @@ pub fn backup(backup: &EngineBackup, name: &str, store_name: &str) -> Backup {
         parts,
     } = backup;
     let (directories, databases): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(|part| is_directory(part));
-    let status = backup_status(*state);
+    let status = backup_status(*state, parts.iter().any(|part| damage.contains_key(&part.id)));
     Backup {
         backup_name: name.to_owned(),
         backup_store: store_name.to_owned(),
@@ -96,8 +100,8 @@ pub fn backup(backup: &EngineBackup, name: &str, store_name: &str) -> Backup {
         site_name: SITE.to_owned(),
         namespace: SITE.to_owned(),
         encrypt_key: if *protected { "****" } else { "" }.to_owned(),
-        relational_store: databases.into_iter().map(relational_store).collect(),
-        object_store: directories.into_iter().map(object_store).collect(),
+        relational_store: databases.into_iter().map(|part| relational_store(part, damage)).collect(),
+        object_store: directories.into_iter().map(|part| object_store(part, damage)).collect(),
         infrastructures: Infrastructures {
             status: status.to_owned(),
             start_time: millis(*started_at),
@@ -106,14 +110,20 @@ pub fn backup(backup: &EngineBackup, name: &str, store_name: &str) -> Backup {
     }
 }
 
+/// What is damaged, for a person; empty where nothing is.
+pub fn damage(backup: &EngineBackup, damage: &HashMap<PartId, PartDamage>) -> String {
+    let of = |part: &Part| Some(format!("{}: {}", part.source_name, damage.get(&part.id)?.sentence));
+    backup.parts.iter().filter_map(of).collect::<Vec<_>>().join("; ")
+}
+
 fn is_directory(part: &Part) -> bool {
     part.source_kind == "directory"
 }
 
-fn relational_store(part: &Part) -> RelationalStore {
+fn relational_store(part: &Part, damage: &HashMap<PartId, PartDamage>) -> RelationalStore {
     RelationalStore {
         cluster_id: part.source_name.clone(),
-        status: backup_status(part.state).to_owned(),
+        status: backup_status(part.state, damage.contains_key(&part.id)).to_owned(),
         start_time: millis(part.started_at),
         end_time: millis(part.finished_at),
         system_databases: vec![part.source_name.clone()],
@@ -121,21 +131,21 @@ fn relational_store(part: &Part) -> RelationalStore {
     }
 }
 
-fn object_store(part: &Part) -> ObjectStore {
+fn object_store(part: &Part, damage: &HashMap<PartId, PartDamage>) -> ObjectStore {
     ObjectStore {
         cluster_id: part.source_name.clone(),
-        status: backup_status(part.state).to_owned(),
+        status: backup_status(part.state, damage.contains_key(&part.id)).to_owned(),
         start_time: millis(part.started_at),
         end_time: millis(part.finished_at),
         buckets: vec![part.source_name.clone()],
     }
 }
 
-fn backup_status(state: BackupState) -> &'static str {
+fn backup_status(state: BackupState, damaged: bool) -> &'static str {
     match state {
         BackupState::Queued | BackupState::Running => "running",
-        BackupState::Succeeded => "completed",
-        BackupState::Failed | BackupState::Cancelled | BackupState::Lost => "failed",
+        BackupState::Succeeded if !damaged => "completed",
+        BackupState::Succeeded | BackupState::Failed | BackupState::Cancelled | BackupState::Lost => "failed",
     }
 }
 

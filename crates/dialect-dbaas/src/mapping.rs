@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::Duration;
-use trivault_engine::{ApiToken, Backup, BackupState, Bearer, Part, SecretText, Source, SourceStatus, Trigger, User};
+use trivault_engine::{
+    ApiToken, Backup, BackupState, Bearer, Part, PartDamage, SecretText, Source, SourceStatus, Trigger, User,
+};
 use url::Url;
 
 use crate::{
@@ -21,7 +23,14 @@ const TYPE_TAG: u8 = 2;
 const VERSION_TAG: u8 = 3;
 
 /// What a database shows of a backup: its own part.
-pub fn backup(backup: &Backup, part: &Part, id: String, names: &SourceNames) -> types::Backup {
+/// `damage`: its stored bytes are not what was captured; clients download the newest `done` row, which it must not be then.
+pub fn backup(
+    backup: &Backup,
+    part: &Part,
+    damage: Option<&PartDamage>,
+    id: String,
+    names: &SourceNames,
+) -> types::Backup {
     let Backup {
         id: _,
         repository: _,
@@ -59,7 +68,7 @@ pub fn backup(backup: &Backup, part: &Part, id: String, names: &SourceNames) -> 
         started_at,
         finished_at,
     } = part;
-    let (status, error_code) = status(*state);
+    let (status, error_code) = status(*state, damage.is_some());
     types::Backup {
         id,
         created_at: (*created_at).into(),
@@ -78,6 +87,9 @@ pub fn backup(backup: &Backup, part: &Part, id: String, names: &SourceNames) -> 
         },
         ended_at: finished_at.map(Into::into),
         error: error_code.map(|code| {
+            if let Some(damage) = damage.filter(|_| code == types::BackupErrorCode::Damaged) {
+                return format!("The backup is damaged: {}", damage.sentence);
+            }
             let sentence = error.clone().or_else(|| error_of_backup.clone());
             sentence.unwrap_or_else(|| default_sentence(code).to_owned())
         }),
@@ -87,10 +99,11 @@ pub fn backup(backup: &Backup, part: &Part, id: String, names: &SourceNames) -> 
     }
 }
 
-fn status(state: BackupState) -> (types::BackupStatus, Option<types::BackupErrorCode>) {
+fn status(state: BackupState, damaged: bool) -> (types::BackupStatus, Option<types::BackupErrorCode>) {
     match state {
         BackupState::Queued => (types::BackupStatus::Scheduled, None),
         BackupState::Running => (types::BackupStatus::Running, None),
+        BackupState::Succeeded if damaged => (types::BackupStatus::Error, Some(types::BackupErrorCode::Damaged)),
         BackupState::Succeeded => (types::BackupStatus::Done, None),
         BackupState::Failed => (types::BackupStatus::Error, Some(types::BackupErrorCode::Failed)),
         BackupState::Cancelled => (types::BackupStatus::Error, Some(types::BackupErrorCode::Cancelled)),
@@ -103,6 +116,7 @@ fn default_sentence(code: types::BackupErrorCode) -> &'static str {
         types::BackupErrorCode::Failed => "The backup failed.",
         types::BackupErrorCode::Cancelled => "The backup was cancelled.",
         types::BackupErrorCode::Lost => "The backup has vanished from its store.",
+        types::BackupErrorCode::Damaged => "The backup is damaged.",
     }
 }
 
@@ -303,10 +317,13 @@ pub fn regions(names: &[String], base: &str) -> types::RegionList {
 }
 
 /// Whether a part has an archive to download; otherwise what stands against it, as the end of a sentence about the backup.
-pub fn downloadable(backup: &Backup, part: &Part) -> Result<(), &'static str> {
-    match status(part.state) {
+pub fn downloadable(backup: &Backup, part: &Part, damaged: bool) -> Result<(), &'static str> {
+    match status(part.state, damaged) {
         (types::BackupStatus::Scheduled | types::BackupStatus::Running, _) => return Err("is not done"),
         (types::BackupStatus::Error, Some(types::BackupErrorCode::Lost)) => return Err("has vanished from its store"),
+        (types::BackupStatus::Error, Some(types::BackupErrorCode::Damaged)) => {
+            return Err("is damaged; take another one, or have this one restored as far as it can be read");
+        }
         (types::BackupStatus::Error, _) => return Err("has failed, so there is nothing to download"),
         (types::BackupStatus::Done, _) => {}
     }

@@ -51,6 +51,8 @@ async fn listed(exchange: &Exchange) -> Result<Reply> {
     let objects: Vec<ObjectRef> = backups.iter().map(|backup| object(backup.id)).collect();
     let own = exchange.engine.aliases(names::BACKUP, &objects).await?;
     let titles = exchange.engine.aliases(names::TITLE, &objects).await?;
+    let ids: Vec<BackupId> = backups.iter().map(|backup| backup.id).collect();
+    let damage = exchange.engine.damage_of(&ids).await?;
     let entries: Vec<_> = backups
         .iter()
         .filter_map(|backup| {
@@ -59,7 +61,7 @@ async fn listed(exchange: &Exchange) -> Result<Reply> {
                 .get(&object)
                 .map(String::as_str)
                 .or_else(|| own.get(&object).map(|name| names::backup_name(name)))?;
-            Some(mapping::backup(backup, name, &store.name))
+            Some(mapping::backup(backup, &damage, name, &store.name))
         })
         .collect();
     let path = backups_path(exchange, &store);
@@ -87,13 +89,15 @@ pub async fn get(request: HttpRequest, body: RawBody) -> HttpResponse {
 
 async fn one(exchange: &Exchange) -> Result<Reply> {
     let (store, backup, name) = named(exchange).await?;
-    let entry = mapping::backup(&backup, &name, &store.name);
+    let damage = exchange.engine.damage_of(&[backup.id]).await?;
+    let entry = mapping::backup(&backup, &damage, &name, &store.name);
     let path = format!("{}/{name}", backups_path(exchange, &store));
     let page = Page {
         title: format!("Backup - {name}"),
         properties: vec![
             ("Name".to_owned(), Value::from(name.as_str())),
             ("Status".to_owned(), Value::from(entry.status.as_str())),
+            ("Damage".to_owned(), Value::from(mapping::damage(&backup, &damage))),
             ("Description".to_owned(), Value::from(entry.description.as_str())),
             ("Started".to_owned(), Value::from(instant(entry.start_time))),
             ("Completed".to_owned(), Value::from(instant(entry.complete_time))),

@@ -18,7 +18,7 @@ pub struct Backup {
     pub backup_type: String,
     /// `MANUAL` or `SCHEDULED`
     pub schedule_type: String,
-    /// `running`, `completed`, `failed`
+    /// `running`, `completed`, `failed`; `failed` too where what is stored was found to be damaged
     pub status: String,
     pub description: String,
     pub start_time: i64,

@@ -1,7 +1,7 @@
 //! `.../info`.
 
 use actix_web::web::Json;
-use trivault_engine::{BackupFilter, BackupId, ObjectKind, ObjectRef};
+use trivault_engine::{Backup, BackupFilter, BackupId, ObjectKind, ObjectRef};
 use trivault_http::BaseUrl;
 
 use super::lookup;
@@ -44,6 +44,8 @@ pub async fn get(call: Call) -> Result<Json<Info>> {
     let names = engine.aliases(BACKUPS, &objects).await.map_err(failed)?;
     let ids: Vec<BackupId> = backups.iter().map(|backup| backup.id).collect();
     let merged = engine.merged_into(&ids).await.map_err(failed)?;
+    let damage = engine.damage_of(&ids).await.map_err(failed)?;
+    let is_damaged = |backup: &Backup| backup.parts.iter().any(|part| damage.contains_key(&part.id));
     let named: Vec<_> = objects
         .iter()
         .zip(&backups)
@@ -60,7 +62,10 @@ pub async fn get(call: Call) -> Result<Json<Info>> {
             .iter()
             .skip(offset)
             .take(limit.unwrap_or(usize::MAX))
-            .map(|(name, backup)| backup_to_wire(name, backup, merged.get(&backup.id), source.as_str(), &cluster))
+            .map(|(name, backup)| {
+                let merged = merged.get(&backup.id);
+                backup_to_wire(name, backup, is_damaged(backup), merged, source.as_str(), &cluster)
+            })
             .collect(),
     }))
 }

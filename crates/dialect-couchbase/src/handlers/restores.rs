@@ -2,7 +2,7 @@
 
 use actix_web::web::Json;
 use trivault_engine::{
-    Backup, BackupFilter, BackupState, ErrorCode, ObjectKind, ObjectRef, Repository, Role, StartRestore,
+    Backup, BackupFilter, BackupId, BackupState, ErrorCode, ObjectKind, ObjectRef, Repository, Role, StartRestore,
 };
 use trivault_http::{RawBody, client_address, is_this_server};
 
@@ -65,8 +65,10 @@ async fn check_target(call: &Call, credentials: &Credentials) -> Result<()> {
 
 async fn plan(call: &Call, repository: &Repository, target: &str, request: &RestoreRequest) -> Result<StartRestore> {
     let backups = restorable(call, repository).await.map_err(not_sent)?;
+    let ids: Vec<BackupId> = backups.iter().map(|(_, backup)| backup.id).collect();
+    let damaged = call.engine.damage_of(&ids).await.map_err(not_sent)?.into_keys().collect();
     let sources = call.engine.sources(&call.caller).await.map_err(not_sent)?;
-    restore_from_wire(target, request, &Catalogue { backups: &backups, sources: &sources })
+    restore_from_wire(target, request, &Catalogue { backups: &backups, damaged: &damaged, sources: &sources })
 }
 
 /// Complete backups with their names, oldest first.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use trivault_engine::{
-    Attribute, JobFilter, JobState, ObjectKind, ObjectRef, OverdueCare, Plan, Repository, RepositoryId, RepositoryState, Source,
-    Store, TaskStanding,
+    Attribute, BackupId, JobFilter, JobState, ObjectKind, ObjectRef, OverdueCare, Plan, Repository, RepositoryId,
+    RepositoryState, Source, Store, TaskStanding,
 };
 use trivault_http::BaseUrl;
 
@@ -44,6 +44,7 @@ struct Common {
     attributes: HashMap<ObjectRef, Vec<Attribute>>,
     overdue: HashMap<RepositoryId, Vec<TaskStanding>>,
     care: Vec<OverdueCare>,
+    damaged: HashMap<RepositoryId, Vec<BackupId>>,
 }
 
 impl Common {
@@ -61,6 +62,7 @@ impl Common {
         Ok(Self {
             overdue,
             care: engine.overdue_care(caller).await?,
+            damaged: engine.damaged_backups(caller).await?,
             plans: engine.plans(caller, NAME).await?,
             stores: engine.stores(caller).await?,
             sources: engine.sources(caller).await?,
@@ -76,7 +78,7 @@ fn object(repository: &Repository) -> ObjectRef {
 }
 
 async fn view(call: &Call, repository: &Repository, common: &Common) -> Result<Option<types::Repository>> {
-    let Common { plans, stores, sources, series, foreign, attributes, overdue, care } = common;
+    let Common { plans, stores, sources, series, foreign, attributes, overdue, care, damaged } = common;
     let object = object(repository);
     let id = if repository.owner == NAME { Some(repository.name.clone()) } else { foreign.get(&object).cloned() };
     let Some(id) = id else { return Ok(None) };
@@ -98,6 +100,7 @@ async fn view(call: &Call, repository: &Repository, common: &Common) -> Result<O
         sources,
         overdue: overdue.get(&repository.id).map(Vec::as_slice).unwrap_or_default(),
         care,
+        damaged: damaged.get(&repository.id).map_or(0, Vec::len),
         zone: call.engine.zone(),
     })))
 }

@@ -20,10 +20,12 @@ pub fn is_listed(backup: &Backup) -> bool {
     }
 }
 
-/// `merged` is what was folded into it, `source` this cluster's URL, `cluster_uuid` its id.
+/// `damaged`: what is stored of it is not what was captured. `merged` is what was folded into it, `source` this cluster's URL,
+/// `cluster_uuid` its id.
 pub fn backup_to_wire(
     name: &str,
     backup: &Backup,
+    damaged: bool,
     merged: Option<&Merged>,
     source: &str,
     cluster_uuid: &str,
@@ -60,7 +62,7 @@ pub fn backup_to_wire(
         fts_alias: 0,
         size: stored_size(backup),
         buckets: parts.iter().map(|part| bucket(part, *kind)).collect(),
-        complete: *state == BackupState::Succeeded,
+        complete: *state == BackupState::Succeeded && !damaged,
         source_cluster_uuid: cluster_uuid.to_owned(),
     }
 }
@@ -221,7 +223,7 @@ mod tests {
         part.items = Some(42);
         part.stored_size = Some(1000);
         part.manifest.as_mut().unwrap().inventory = inventory();
-        let shown = backup_to_wire("2020", &backup, None, "http://127.0.0.1:8097", "ab");
+        let shown = backup_to_wire("2020", &backup, false, None, "http://127.0.0.1:8097", "ab");
         let bucket = &shown.buckets[0];
         assert_eq!(
             (shown.size, bucket.size, bucket.items, bucket.mutations, bucket.index_count),
@@ -233,7 +235,7 @@ mod tests {
         let other = scope.collections.values().find(|collection| collection.id != 0).unwrap();
         assert_eq!(other.name, "air%2Eline%2Fs");
         backup.kind = BackupKind::Incremental;
-        let shown = backup_to_wire("2020", &backup, None, "", "");
+        let shown = backup_to_wire("2020", &backup, false, None, "", "");
         assert_eq!((shown.backup_type, shown.buckets[0].mutations), (types::BackupType::Incremental, 0));
     }
 
@@ -246,11 +248,11 @@ mod tests {
             names: vec![Alias::new("other", "x"), Alias::new(BACKUPS, format!("repo/{name}"))],
         };
         let mut merged = Merged { backups: vec![former("2018"), former("2019")], kind: BackupKind::Full };
-        let shown = backup_to_wire("2020", &backup, Some(&merged), "http://127.0.0.1:8097", "ab");
+        let shown = backup_to_wire("2020", &backup, false, Some(&merged), "http://127.0.0.1:8097", "ab");
         assert_eq!((shown.backup_type, shown.source.as_str()), (types::BackupType::MergedFull, "Merge"));
         assert_eq!(shown.range.unwrap(), ["2018", "2019", "2020"]);
         merged.kind = BackupKind::Incremental;
-        let shown = serde_json::to_value(backup_to_wire("2020", &backup, Some(&merged), "", "")).unwrap();
+        let shown = serde_json::to_value(backup_to_wire("2020", &backup, false, Some(&merged), "", "")).unwrap();
         assert_eq!(shown["type"], "MERGE - INCR");
     }
 
@@ -266,8 +268,8 @@ mod tests {
         ] {
             backup.state = state;
             assert_eq!(is_listed(&backup), listed, "{state:?}");
-            let complete = backup_to_wire("", &backup, None, "", "").complete;
-            assert_eq!(complete, state == BackupState::Succeeded);
+            let complete = |damaged| backup_to_wire("", &backup, damaged, None, "", "").complete;
+            assert_eq!((complete(false), complete(true)), (state == BackupState::Succeeded, false));
         }
         backup.state = BackupState::Failed;
         backup.parts[0].state = BackupState::Failed;

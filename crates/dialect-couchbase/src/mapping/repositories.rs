@@ -178,6 +178,8 @@ pub struct RepositoryParts<'a> {
     pub overdue: &'a [TaskStanding],
     /// Checks and prunes that should have come to their end by now, of any repository and vault.
     pub care: &'a [OverdueCare],
+    /// Its backups that are known to be damaged.
+    pub damaged: usize,
     pub zone: Tz,
 }
 
@@ -195,6 +197,7 @@ pub fn repository_to_wire(parts: RepositoryParts<'_>) -> types::Repository {
         sources,
         overdue,
         care,
+        damaged,
         zone,
     } = parts;
     let Repository { id: _, owner, name: _, state, store: _, sources: selection, plan: _, created_at, updated_at } =
@@ -225,7 +228,7 @@ pub fn repository_to_wire(parts: RepositoryParts<'_>) -> types::Repository {
         running_one_off,
         running_tasks,
         version: 1,
-        health: is_active.then(|| health(repository, sources, overdue, care, zone)),
+        health: is_active.then(|| health(repository, sources, damaged, (overdue, care), zone)),
         cloud_info: attribute(CLOUD).and_then(|value| serde_json::from_value(value).ok()),
         creation_time: time(*created_at, zone),
         update_time: time(*updated_at, zone),
@@ -247,12 +250,12 @@ fn bucket(selection: SourceSelection, sources: &[Source]) -> Option<types::Bucke
     Some(types::BucketRef { name: source.name.clone(), uuid: source.id.0.simple().to_string() })
 }
 
-/// The manual has no text for what is overdue; this is the place where a person would look for one.
+/// The manual has no text for what is damaged or overdue; this is the place where a person would look for one.
 fn health(
     repository: &Repository,
     sources: &[Source],
-    overdue: &[TaskStanding],
-    care: &[OverdueCare],
+    damaged: usize,
+    (overdue, care): (&[TaskStanding], &[OverdueCare]),
     zone: Tz,
 ) -> types::Health {
     let bucket =
@@ -262,11 +265,18 @@ fn health(
             let since = time(standing.overdue_since?, zone);
             Some(format!("task '{}' is overdue since {since}", standing.task.name))
         });
-        let mut issues: Vec<String> = tasks.collect();
+        let damage = match damaged {
+            0 => None,
+            1 => Some("1 backup is damaged".to_owned()),
+            count => Some(format!("{count} backups are damaged")),
+        };
+        let mut issues: Vec<String> = damage.into_iter().chain(tasks).collect();
         for OverdueCare { care, of, store, name: _, last: _, overdue_since } in care {
             let since = time(*overdue_since, zone);
             match of {
-                Verified::Repository(id) if *id == repository.id => issues.push(format!("{care} is overdue since {since}")),
+                Verified::Repository(id) if *id == repository.id => {
+                    issues.push(format!("{care} is overdue since {since}"))
+                }
                 Verified::Vault(_) if *store == repository.store => {
                     issues.push(format!("{care} of the archive is overdue since {since}"));
                 }

@@ -129,6 +129,7 @@ fn show(repository: &Repository, sources: &[Source], running: Vec<(bool, TaskRun
         sources,
         overdue: &[],
         care: &[],
+        damaged: 0,
         zone: chrono_tz::Europe::London,
     });
     serde_json::to_value(view).unwrap()

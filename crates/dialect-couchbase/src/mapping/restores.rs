@@ -1,8 +1,10 @@
 //! Restores: what a request means for the backups and sources that are there.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use trivault_engine::{Backup, Conflict, Part, RestoreInto, RestoreItem, Selection, Source, SourceId, StartRestore};
+use trivault_engine::{
+    Backup, Conflict, Part, PartId, RestoreInto, RestoreItem, Selection, Source, SourceId, StartRestore,
+};
 
 use super::{backups::decode, repositories::attached, tasks::RestoreRecord};
 use crate::{errors::ApiError, types::RestoreRequest};
@@ -20,6 +22,8 @@ pub struct Credentials {
 /// What a restore is made from: the restorable backups of the repository with their names, oldest first, and all sources.
 pub struct Catalogue<'a> {
     pub backups: &'a [(String, Backup)],
+    /// Parts of them that are known to be damaged.
+    pub damaged: &'a HashSet<PartId>,
     pub sources: &'a [Source],
 }
 
@@ -67,7 +71,9 @@ pub fn restore_from_wire(
         let reason = format!("backup {name} is protected by a passcode, for which this request has no place");
         return Err(ApiError::bad_request("backup is protected by a passcode").extras(reason));
     }
-    let mut parts = newest_parts(range);
+    // An end that was named is meant; without one, the newest that is good is.
+    let is_named = request.end.as_ref().is_some_and(|end| !end.is_empty());
+    let mut parts = newest_parts(range, |part| !is_named && catalogue.damaged.contains(&part.id));
     let selection = select(request, &mut parts)?;
     if parts.is_empty() {
         return Err(invalid("the request leaves nothing to restore"));
@@ -131,11 +137,14 @@ fn range<'a>(
     Ok(&backups[first..=last])
 }
 
-/// The newest part of each source, in the order of the sources' names.
-fn newest_parts(range: &[(String, Backup)]) -> Vec<&Part> {
-    let mut parts: std::collections::BTreeMap<&str, &Part> = std::collections::BTreeMap::new();
+/// The newest part of each source, in the order of the sources' names. One to be avoided is taken where there is no other.
+fn newest_parts(range: &[(String, Backup)], is_avoided: impl Fn(&Part) -> bool) -> Vec<&Part> {
+    let mut parts: BTreeMap<&str, &Part> = BTreeMap::new();
     for part in range.iter().flat_map(|(_, backup)| &backup.parts) {
-        parts.insert(&part.source_name, part);
+        let standing = parts.get(part.source_name.as_str());
+        if !is_avoided(part) || standing.is_none_or(|standing| is_avoided(standing)) {
+            parts.insert(&part.source_name, part);
+        }
     }
     parts.into_values().collect()
 }

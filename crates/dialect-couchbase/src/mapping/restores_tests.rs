@@ -42,7 +42,31 @@ fn planned(members: Value) -> Result<StartRestore, String> {
 
 fn planned_with(members: Value, backups: &[(String, Backup)], sources: &[Source]) -> Result<StartRestore, String> {
     let request: RestoreRequest = read(body(members).as_bytes()).map_err(told)?;
-    restore_from_wire("http://127.0.0.1:8091", &request, &Catalogue { backups, sources }).map_err(told)
+    let catalogue = Catalogue { backups, damaged: &HashSet::new(), sources };
+    restore_from_wire("http://127.0.0.1:8091", &request, &catalogue).map_err(told)
+}
+
+#[test]
+fn the_newest_state_that_is_not_damaged_is_restored_unless_the_end_is_named() {
+    let (backups, sources) = (backups(), sources());
+    let of = |members: Value, damaged: &[usize]| {
+        let request: RestoreRequest = read(body(members).as_bytes()).unwrap();
+        let damaged = damaged.iter().flat_map(|place| backups[*place].1.parts.iter().map(|part| part.id)).collect();
+        let catalogue = Catalogue { backups: &backups, damaged: &damaged, sources: &sources };
+        let planned = restore_from_wire("http://127.0.0.1:8091", &request, &catalogue).map_err(told).unwrap();
+        let source = &backups[0].1.parts[0].source_name;
+        let place = |item: &RestoreItem| {
+            let is_here = |part: &Part| part.id == item.part && part.source_name == *source;
+            backups.iter().position(|(_, backup)| backup.parts.iter().any(is_here))
+        };
+        planned.items.iter().find_map(place).unwrap()
+    };
+    let newest = of(json!({}), &[]);
+    assert!(newest > 0);
+    assert_eq!(of(json!({}), &[newest]), newest - 1);
+    assert_eq!(of(json!({ "end": backups[newest].0 }), &[newest]), newest);
+    let all: Vec<usize> = (0..backups.len()).collect();
+    assert_eq!(of(json!({}), &all), newest);
 }
 
 fn told(error: ApiError) -> String {

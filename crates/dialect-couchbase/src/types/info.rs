@@ -38,7 +38,7 @@ pub struct Backup {
     /// Bytes that this backup added to the store.
     pub size: u64,
     pub buckets: Vec<Bucket>,
-    /// False while it runs and when it was interrupted.
+    /// False while it runs, when it was interrupted, and when what is stored of it was found to be damaged.
     pub complete: bool,
     #[schema(pattern = "^[0-9a-f]{32}$")]
     pub source_cluster_uuid: String,

@@ -1,7 +1,7 @@
 //! Backups of a database.
 
 use actix_web::{HttpRequest, HttpResponse, web::Path};
-use trivault_engine::{BackupFilter, Error, NewBearer, Role, Scope, StartBackup, Trigger};
+use trivault_engine::{BackupFilter, BackupId, Error, NewBearer, Role, Scope, StartBackup, Trigger};
 use trivault_http::RawBody;
 
 use super::{created, downloads, ignore, ok, private, query};
@@ -37,12 +37,14 @@ async fn rows(call: &Call, database: &Database, backups: &[trivault_engine::Back
         parts.filter(|(_, part)| part.source == database.source.id)
     };
     let mut ids = names::backup_ids(&call.engine, own().map(|(_, part)| part.id)).await?;
+    let all: Vec<BackupId> = backups.iter().map(|backup| backup.id).collect();
+    let damage = call.engine.damage_of(&all).await?;
     let row = |(backup, part): (&trivault_engine::Backup, &trivault_engine::Part)| {
         let Some(id) = ids.remove(&part.id) else {
             tracing::warn!(part.id = %part.id, "a part has no name in this dialect and is not listed");
             return None;
         };
-        Some(mapping::backup(backup, part, id, &database.names))
+        Some(mapping::backup(backup, part, damage.get(&part.id), id, &database.names))
     };
     Ok(own().filter_map(row).collect())
 }
@@ -83,7 +85,7 @@ pub async fn create(call: Call, db: Path<String>, body: RawBody) -> Result<HttpR
 pub async fn show(call: Call, path: Path<(String, String)>) -> Result<HttpResponse> {
     let database = lookup::database(&call, &path.0).await?;
     let found = lookup::backup_of(&call, &database, &path.1).await?;
-    render(found, &database)
+    render(&call, found, &database).await
 }
 
 /// One backup, of whichever database the credential may see. Clients poll this while a backup runs.
@@ -92,12 +94,14 @@ pub async fn show(call: Call, path: Path<(String, String)>) -> Result<HttpRespon
 pub async fn show_flat(call: Call, id: Path<String>) -> Result<HttpResponse> {
     let found = lookup::backup(&call, &id).await?;
     let database = lookup::with_names(&call, found.part()?.source).await?;
-    render(found, &database)
+    render(&call, found, &database).await
 }
 
-fn render(found: FoundBackup, database: &Database) -> Result<HttpResponse> {
+async fn render(call: &Call, found: FoundBackup, database: &Database) -> Result<HttpResponse> {
     let part = found.part()?;
-    let database_backup = mapping::backup(&found.backup, part, found.id.clone(), &database.names);
+    let damage = call.engine.damage_of(&[found.backup.id]).await?;
+    let damage = damage.get(&part.id);
+    let database_backup = mapping::backup(&found.backup, part, damage, found.id.clone(), &database.names);
     Ok(ok(&BackupAnswer { database_backup }))
 }
 
@@ -111,7 +115,8 @@ pub async fn archive(call: Call, path: Path<(String, String)>) -> Result<HttpRes
     let found = lookup::backup_of(&call, &database, &path.1).await?;
     call.caller.require(Role::Operator)?;
     let part = found.part()?;
-    if let Err(sentence) = mapping::downloadable(&found.backup, part) {
+    let is_damaged = call.engine.damage_of(&[found.backup.id]).await?.contains_key(&part.id);
+    if let Err(sentence) = mapping::downloadable(&found.backup, part, is_damaged) {
         return Err(ApiError::unprocessable("backup", sentence));
     }
     let wanted = NewBearer {

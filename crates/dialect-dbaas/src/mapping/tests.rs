@@ -1,6 +1,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
-use trivault_engine::{BackupId, BackupKind, JobId, PartId, RepositoryId, Role, SourceId, StoreId, TokenId, UserId};
+use trivault_engine::{
+    BackupId, BackupKind, JobId, PartId, RepositoryId, Role, SourceId, StoreId, TokenId, UserId, VerifyLevel,
+};
 use uuid::Uuid;
 
 use super::*;
@@ -76,7 +78,7 @@ fn pair(state: BackupState) -> (Backup, Part) {
 
 fn shown(state: BackupState) -> Value {
     let (of, part) = pair(state);
-    serde_json::to_value(backup(&of, &part, "6aff9b9419875599d4bea395".into(), &names())).unwrap()
+    serde_json::to_value(backup(&of, &part, None, "6aff9b9419875599d4bea395".into(), &names())).unwrap()
 }
 
 #[test]
@@ -120,7 +122,7 @@ fn every_state_ends_in_done_or_error_so_that_no_client_waits_for_ever() {
 #[test]
 fn a_failed_backup_tells_its_own_reason_before_that_of_the_whole() {
     let (mut of, mut part) = pair(BackupState::Failed);
-    let told = |of: &Backup, part: &Part| backup(of, part, String::new(), &names()).error;
+    let told = |of: &Backup, part: &Part| backup(of, part, None, String::new(), &names()).error;
     assert_eq!(told(&of, &part).as_deref(), Some("The backup failed."));
     of.error = Some("One of two parts failed.".into());
     assert_eq!(told(&of, &part).as_deref(), Some("One of two parts failed."));
@@ -133,7 +135,7 @@ fn the_method_comes_from_what_asked_for_the_backup() {
     let (mut of, part) = pair(BackupState::Queued);
     for (trigger, method) in [(Trigger::Manual, "manual"), (Trigger::Scheduled, "periodic")] {
         of.trigger = trigger;
-        let backup = serde_json::to_value(backup(&of, &part, String::new(), &names())).unwrap();
+        let backup = serde_json::to_value(backup(&of, &part, None, String::new(), &names())).unwrap();
         assert_eq!(backup["method"], method);
     }
 }
@@ -142,20 +144,20 @@ fn the_method_comes_from_what_asked_for_the_backup() {
 fn only_a_done_unprotected_backup_with_an_archive_can_be_downloaded() {
     for state in [BackupState::Queued, BackupState::Running] {
         let (of, part) = pair(state);
-        assert_eq!(downloadable(&of, &part), Err("is not done"));
+        assert_eq!(downloadable(&of, &part, false), Err("is not done"));
     }
     for state in [BackupState::Failed, BackupState::Cancelled, BackupState::Lost] {
         let (of, part) = pair(state);
-        assert!(downloadable(&of, &part).is_err(), "{state:?}");
+        assert!(downloadable(&of, &part, false).is_err(), "{state:?}");
     }
     let (mut of, mut part) = pair(BackupState::Succeeded);
-    assert_eq!(downloadable(&of, &part), Ok(()));
+    assert_eq!(downloadable(&of, &part, false), Ok(()));
     of.protected = true;
-    assert!(downloadable(&of, &part).unwrap_err().contains("passcode"));
-    assert_eq!(serde_json::to_value(backup(&of, &part, String::new(), &names())).unwrap()["protected"], true);
+    assert!(downloadable(&of, &part, false).unwrap_err().contains("passcode"));
+    assert_eq!(serde_json::to_value(backup(&of, &part, None, String::new(), &names())).unwrap()["protected"], true);
     of.protected = false;
     part.download_size = None;
-    assert!(downloadable(&of, &part).is_err());
+    assert!(downloadable(&of, &part, false).is_err());
 }
 
 #[test]
@@ -290,4 +292,22 @@ fn several_regions_name_the_same_place_and_the_first_is_the_default() {
         json!({"regions": [region("local", true), region("osc-fr1", false)]})
     );
     assert_eq!(regions(&["local".into()], "http://127.0.0.1:8097").regions[0].ssh, "127.0.0.1:22");
+}
+
+#[test]
+fn a_damaged_backup_is_no_done_one_and_says_what_is_wrong() {
+    let (of, part) = pair(BackupState::Succeeded);
+    let damage = PartDamage {
+        part: part.id,
+        seen_by: VerifyLevel::Data,
+        found_at: of.created_at,
+        sentence: "shop.dump from byte 7 on cannot be read".into(),
+    };
+    let shown = serde_json::to_value(backup(&of, &part, Some(&damage), String::new(), &names())).unwrap();
+    assert_eq!(
+        (&shown["status"], &shown["error_code"], &shown["size"]),
+        (&json!("error"), &json!("damaged"), &json!(0))
+    );
+    assert_eq!(shown["error"], "The backup is damaged: shop.dump from byte 7 on cannot be read");
+    assert!(downloadable(&of, &part, true).unwrap_err().starts_with("is damaged"));
 }

@@ -76,6 +76,8 @@ pub enum BackupErrorCode {
     Cancelled,
     /// It was there, and has vanished from the store.
     Lost,
+    /// What is stored of it is not what was captured.
+    Damaged,
 }
 
 /// `GET /api/databases/:db/backups/:id/archive`, without a root.

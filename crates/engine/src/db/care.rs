@@ -53,6 +53,14 @@ impl Database {
         })
     }
 
+    /// Backups of which a part is known to be damaged, with their repositories, the oldest first.
+    pub async fn damaged_backups(&self) -> Result<Vec<(RepositoryId, BackupId)>> {
+        in_read!(self, tx => {
+            let rows = tx.damaged_backups().await?.into_iter();
+            rows.map(|(repository, backup)| (RepositoryId(repository), BackupId(backup))).collect()
+        })
+    }
+
     /// Damage that is known of parts in a vault.
     pub async fn damage_in(&self, vault: VaultId) -> Result<Vec<PartDamage>> {
         in_read!(self, tx => {
@@ -235,6 +243,16 @@ impl Tx {
         }
         query.push(") ORDER BY d.part_id");
         Ok(query.build_query_as().fetch_all(&mut *self.0).await?)
+    }
+
+    async fn damaged_backups(&mut self) -> Sql<Vec<(Uuid, Uuid)>> {
+        Ok(sqlx::query_as(
+            "SELECT b.repository_id, b.id FROM backups b
+             WHERE b.id IN (SELECT p.backup_id FROM part_damage d JOIN parts p ON p.id = d.part_id)
+             ORDER BY b.created_at, b.id",
+        )
+        .fetch_all(&mut *self.0)
+        .await?)
     }
 
     async fn damage_in(&mut self, vault: VaultId) -> Sql<Vec<DamageRow>> {

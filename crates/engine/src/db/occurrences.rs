@@ -23,12 +23,7 @@ impl Database {
 
     /// Removes runs of a task that were due before `before`; answers how many. The newest run, the newest that succeeded and those
     /// whose job is not over stay. What is removed is remembered by its end: nothing that was due by then runs again.
-    pub async fn remove_occurrences(
-        &self,
-        repository: RepositoryId,
-        task: &str,
-        before: DateTime<Utc>,
-    ) -> Result<u64> {
+    pub async fn remove_occurrences(&self, repository: RepositoryId, task: &str, before: DateTime<Utc>) -> Result<u64> {
         in_write!(self, tx => {
             let newest = tx.newest_occurrence(repository, task).await?;
             let good = tx.newest_good_occurrence(repository, task).await?;
@@ -75,14 +70,12 @@ impl Tx {
     }
 
     async fn job_of_occurrence(&mut self, repository: RepositoryId, task: &str, due: DateTime<Utc>) -> Sql<Uuid> {
-        Ok(sqlx::query_scalar(
-            "SELECT job_id FROM occurrences WHERE repository_id = $1 AND task = $2 AND due_at = $3",
-        )
-        .bind(repository.0)
-        .bind(task)
-        .bind(due)
-        .fetch_one(&mut *self.0)
-        .await?)
+        Ok(sqlx::query_scalar("SELECT job_id FROM occurrences WHERE repository_id = $1 AND task = $2 AND due_at = $3")
+            .bind(repository.0)
+            .bind(task)
+            .bind(due)
+            .fetch_one(&mut *self.0)
+            .await?)
     }
 
     async fn removed_occurrence(

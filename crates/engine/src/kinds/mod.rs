@@ -12,6 +12,7 @@ mod part_capture;
 mod part_record;
 pub(crate) mod prune;
 pub(crate) mod restore;
+mod restore_damage;
 mod restore_journal;
 pub(crate) mod restore_part;
 mod vaults;

@@ -15,6 +15,7 @@ use trivault_sources::{Conflict, PartRestorePlan, Progress, Selection};
 use super::{
     Ending,
     backup::{CLEAN_UP, VALIDATE},
+    restore_damage,
     restore_part::{self, Resolved},
 };
 use crate::{
@@ -80,6 +81,7 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
         resolved.push(context.wait(restore_part::resolve(&context.inner, item))?);
     }
     context.board().parts = (0, resolved.len() as u64);
+    restore_damage::tell(context, &resolved)?;
     params.plans = context.step(VALIDATE, None, || plan_all(context, &params, &resolved))?;
     context.write_params(&params)?;
     context.point("planned");
@@ -93,6 +95,7 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
         let item = continued(context, item, &made)?;
         context.step(RESTORE, Some(item.part.source), || {
             restore_part::run(context, &params, index, &item, (base, total))
+                .map_err(|failed| restore_damage::explained(context, &item.part, failed))
         })?;
         if let Some(name) = &item.new_source {
             restore_part::attach(context, name, &item)?;
@@ -138,7 +141,8 @@ fn plan_all(context: &Arc<RunContext>, params: &Params, resolved: &[Resolved]) -
         if !begun.insert(item.target_key()) {
             continue;
         }
-        let plan = restore_part::plan(context, params, index, item)?;
+        let plan = restore_part::plan(context, params, index, item)
+            .map_err(|failed| restore_damage::explained(context, &item.part, failed))?;
         for step in &plan.steps {
             context.log(format!("Plan for {}: {step}", item.part.source_name));
         }

@@ -10,7 +10,11 @@ use super::{
     bench::{Bench, admin, contents, databases},
     gate::Gate,
 };
-use crate::{ManualClock, db::VerificationRow, domain::*};
+use crate::{
+    ManualClock,
+    db::{AuditEntry, ClaimLimits, Enqueue, Finish, Labels, NewJob, VerificationRow},
+    domain::*,
+};
 
 fn vault_folder(bench: &Bench) -> PathBuf {
     bench.path("store").join("vault")
@@ -266,3 +270,99 @@ async fn a_cancelled_check_ends_within_two_seconds_and_another_one_waits_for_non
     assert_eq!(bench.ended(job.id).await.state, JobState::Cancelled);
     assert!(asked.elapsed() < std::time::Duration::from_secs(2));
 }
+
+/// As a process that has read nothing of it yet.
+async fn forget_what_was_read(bench: &Bench) {
+    bench.engine.inner().storage.let_go(vault(bench).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_backup_is_restored_as_far_as_it_can_be_read_and_the_job_says_so() {
+    let scene = Scene::with(|_| {}).await;
+    let Scene { bench, old, new, .. } = &scene;
+    // Marked by a check, and healed behind its back: all of it can be read.
+    mark(bench, new, "photos/data/new from byte 0 on, 700000 bytes: cannot be read.").await;
+    let into = RestoreInto::NewPath(bench.path("beside").to_str().unwrap().into());
+    let job = bench.restore(bench.restore_request(new, into)).await;
+    assert_eq!(job.state, JobState::Succeeded, "{}", bench.log(job.id).await);
+    let warning = &job.warnings[0];
+    assert_eq!((job.warnings.len(), warning.code.as_str()), (1, "damaged_backup"));
+    let id = new.id.to_string();
+    assert!(warning.sentence.contains(&id) && warning.sentence.contains("cannot be read. What can be"), "{warning:?}");
+    assert!(bench.log(job.id).await.contains(&warning.sentence));
+    assert_eq!(contents(&bench.path("beside")), contents(&bench.path("photos")));
+    let whole = RestoreInto::NewPath(bench.path("older").to_str().unwrap().into());
+    let job = bench.restore(bench.restore_request(old, whole)).await;
+    assert_eq!((job.state, job.warnings.len()), (JobState::Succeeded, 0), "another backup is nobody's concern");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_cannot_read_names_the_damaged_backup_and_the_newest_sound_one() {
+    let scene = Scene::with(|_| {}).await;
+    let Scene { bench, clock, repository, old, new, pack } = &scene;
+    clock.advance(TimeDelta::hours(1));
+    let newest = bench.back_up(repository).await;
+    damage(bench, pack);
+    let place = |name: &str| RestoreInto::NewPath(bench.path(name).to_str().unwrap().into());
+    for (round, name) in ["unknown", "known"].into_iter().enumerate() {
+        forget_what_was_read(bench).await;
+        let job = bench.restore(bench.restore_request(new, place(name))).await;
+        let failure = job.failure.clone().unwrap();
+        assert_eq!((job.state, failure.code.as_str()), (JobState::Failed, "damaged"), "{}", bench.log(job.id).await);
+        let title = |backup: &Backup| {
+            format!("The backup of photos of {} ({})", backup.point.unwrap().format("%Y-%m-%d %H:%M:%SZ"), backup.id)
+        };
+        assert!(failure.sentence.starts_with(&format!("{} is damaged and", title(new))), "{failure:?}");
+        // Until the vault was read, the newer one that needs the same bytes is held for good.
+        let sound = if round == 0 { &newest } else { old };
+        let other = format!("{} is the newest that is not known to be damaged.", title(sound));
+        assert!(failure.sentence.ends_with(&other), "{failure:?}");
+        assert!(!bench.path(name).exists(), "what could not be read whole is not left half");
+        assert_eq!(job.warnings.iter().filter(|warning| warning.code == "damaged_backup").count(), round);
+        // What the failed restore has started reads the vault, and marks all that need the pack.
+        let filter = JobFilter { kinds: vec![JobKind::Verify], ..JobFilter::default() };
+        for job in bench.engine.jobs(&admin(), filter).await.unwrap() {
+            bench.ended(job.id).await;
+        }
+        assert_eq!(marked(bench, &[old, new, &newest]).await, [false, true, true]);
+    }
+    let damaged = bench.engine.damaged_backups(&admin()).await.unwrap();
+    assert_eq!(damaged[&repository.id], [new.id, newest.id]);
+    let job = bench.restore(bench.restore_request(old, place("older"))).await;
+    assert_eq!(job.state, JobState::Succeeded, "{}", bench.log(job.id).await);
+}
+
+/// As a check marks it.
+async fn mark(bench: &Bench, backup: &Backup, sentence: &str) {
+    let (db, now) = (&bench.engine.inner().db, bench.engine.now());
+    let mut job = bench.job(backup.job).await;
+    job.id = JobId(uuid::Uuid::now_v7());
+    (job.kind, job.backup, job.state, job.attempt, job.finished_at) =
+        (JobKind::Verify, None, JobState::Queued, 0, None);
+    let job = NewJob {
+        job,
+        params: serde_json::Value::Null,
+        scopes: vec![],
+        priority: 0,
+        // Nobody else claims it.
+        not_before: None,
+        retry_limit: 0,
+        held_by: Some(HOLDER),
+        alone_in: None,
+    };
+    let id = job.job.id;
+    let audit = AuditEntry::of(&admin(), now, "test", None);
+    let enqueue = Enqueue { job, backup: None, labels: Labels::default(), occurrence: None, audit };
+    db.enqueue(&enqueue).await.unwrap();
+    let until = now + TimeDelta::minutes(1);
+    let run = db.claim(HOLDER, now, until, &ClaimLimits::default()).await.unwrap().unwrap().run;
+    assert_eq!(run.job, id);
+    let damage =
+        PartDamage { part: backup.parts[0].id, seen_by: VerifyLevel::Data, found_at: now, sentence: sentence.into() };
+    assert!(db.mark_damaged(run, &damage, now).await.unwrap().held().unwrap());
+    let finish = Finish { state: JobState::Failed, failure: None, delete_backup: false };
+    db.finish(run, &finish, now).await.unwrap().held().unwrap();
+}
+
+/// A node that runs nothing.
+const HOLDER: uuid::Uuid = uuid::Uuid::from_u128(7);

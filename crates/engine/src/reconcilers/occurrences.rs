@@ -23,10 +23,8 @@ pub(crate) async fn remove_old(inner: &Inner) -> Result<()> {
     }
     let plans: HashMap<PlanId, Plan> = inner.db.all_plans().await?.into_iter().map(|plan| (plan.id, plan)).collect();
     let repositories = inner.db.repositories(&RepositoryFilter::default()).await?;
-    let plan_of: HashMap<RepositoryId, &Plan> = repositories
-        .iter()
-        .filter_map(|repository| Some((repository.id, plans.get(&repository.plan?)?)))
-        .collect();
+    let plan_of: HashMap<RepositoryId, &Plan> =
+        repositories.iter().filter_map(|repository| Some((repository.id, plans.get(&repository.plan?)?))).collect();
     let mut removed = 0;
     for (repository, task) in tasks {
         // A series of so many runs is counted by them, from when its plan was last changed.

@@ -33,6 +33,20 @@ impl Engine {
         Ok(found.into_iter().map(|damage| (damage.part, damage)).collect())
     }
 
+    /// The backups of each repository of which a part is known to be damaged. One query.
+    pub async fn damaged_backups(&self, caller: &Caller) -> Result<HashMap<RepositoryId, Vec<BackupId>>> {
+        caller.require(Role::Reader)?;
+        let mut found: HashMap<RepositoryId, Vec<BackupId>> = HashMap::new();
+        for (repository, backup) in self.inner().db.damaged_backups().await? {
+            found.entry(repository).or_default().push(backup);
+        }
+        if !found.is_empty() && caller.require_everything().is_err() {
+            let seen = self.repositories(caller, RepositoryFilter::default()).await?;
+            found.retain(|id, _| seen.iter().any(|repository| repository.id == *id));
+        }
+        Ok(found)
+    }
+
     /// When each level last ran on each vault and repository that holds backups; those that never ran, too.
     pub async fn verify_status(&self, caller: &Caller) -> Result<Vec<VerifyStatus>> {
         caller.require(Role::Reader)?;

@@ -1,6 +1,6 @@
 //! `trivault restore`.
 
-use trivault_engine::{BackupFilter, BackupState, PartId, RestoreInto, RestoreItem, StartRestore};
+use trivault_engine::{BackupFilter, BackupId, BackupState, PartId, RestoreInto, RestoreItem, StartRestore};
 use trivault_sources::{Conflict, KeyRange, Selection};
 
 use super::{
@@ -91,23 +91,37 @@ fn selection(
     Ok(Selection { include: tables.into_iter().chain(schemas).collect(), key_range, ..Selection::default() })
 }
 
+/// Backups among which the newest good one is looked for.
+const MOST_LOOKED_AT: u32 = 500;
+
+/// The newest part of a source that is not known to be damaged.
 async fn newest(session: &Session, name: &str) -> Result<PartId, String> {
     let source = session.engine.source_named(&session.caller, name).await.map_err(sentence)?;
     let filter = BackupFilter {
         source: Some(source.id),
         states: vec![BackupState::Succeeded],
-        limit: Some(1),
+        limit: Some(MOST_LOOKED_AT),
         ..BackupFilter::default()
     };
     let backups = session.engine.backups(&session.caller, filter).await.map_err(sentence)?;
-    backups
-        .iter()
-        .flat_map(|backup| &backup.parts)
-        .find(|part| part.source == source.id)
-        .map(|part| part.id)
-        .ok_or_else(|| {
-            format!("There is no good backup of {name} yet. `trivault backup create --source {name}` makes one.")
-        })
+    let ids: Vec<BackupId> = backups.iter().map(|backup| backup.id).collect();
+    let damage = session.engine.damage_of(&ids).await.map_err(sentence)?;
+    let mut parts = backups.iter().flat_map(|backup| &backup.parts).filter(|part| part.source == source.id);
+    let newest = parts.clone().next().map(|part| part.id).ok_or_else(|| {
+        format!("There is no good backup of {name} yet. `trivault backup create --source {name}` makes one.")
+    })?;
+    if !damage.contains_key(&newest) {
+        return Ok(newest);
+    }
+    let sound = parts.find(|part| !damage.contains_key(&part.id)).ok_or_else(|| {
+        format!("Every backup of {name} is damaged. `trivault restore --part {newest}` restores what can be read of the newest.")
+    })?;
+    eprintln!(
+        "The newest backup of {name} is damaged; this restores the newest that is not, part {}. To restore what can be read of the \
+         damaged one: --part {newest}",
+        sound.id
+    );
+    Ok(sound.id)
 }
 
 async fn print_plan(session: &Session, request: &StartRestore, json: bool) -> Result<(), String> {

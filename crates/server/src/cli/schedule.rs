@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use trivault_engine::{
-    JobKind, NewPlan, OverdueCare, Plan, PlanTask, Repository, RepositoryFilter, RepositoryState, TaskStanding, Verified, VerifyLevel,
-    VerifyTask, schedule::in_words,
+    JobKind, NewPlan, OverdueCare, Plan, PlanTask, Repository, RepositoryFilter, RepositoryState, TaskStanding,
+    Verified, VerifyLevel, VerifyTask, schedule::in_words,
 };
 
 use super::{
