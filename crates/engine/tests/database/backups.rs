@@ -17,19 +17,6 @@ contract!(
     keep_until_is_kept_to_the_microsecond,
 );
 
-/// Enqueues, runs and finishes a backup at these instants.
-async fn make_backup(db: &Database, world: &World, repository: &Repository, second: i64) -> Backup {
-    let request = world.backup(repository, at(second));
-    let part = request.backup.as_ref().unwrap().parts[0].id;
-    db.enqueue(&request).await.unwrap();
-    let run = claim(db, NODE, second).await.unwrap().run;
-    db.begin_backup(run, BackupKind::Incremental, at(second), &no_names).await.unwrap().held().unwrap();
-    db.begin_part(run, part, at(second)).await.unwrap().held().unwrap();
-    db.part_succeeded(run, &world.done(part), at(second + 1)).await.unwrap().held().unwrap();
-    db.finish(run, &succeeded(), at(second + 1)).await.unwrap().held().unwrap();
-    db.backup_of_part(part).await.unwrap().unwrap()
-}
-
 async fn a_backup_exists_whole_after_its_enqueue(place: Place) {
     let (db, world) = (&place.db, World::create(&place.db).await);
     let mut request = world.backup(&world.repository, at(0));

@@ -219,6 +219,44 @@ impl World {
     }
 }
 
+/// Enqueues, runs and finishes a backup at these instants.
+pub async fn make_backup(db: &Database, world: &World, repository: &Repository, second: i64) -> Backup {
+    make_named_backup(db, world, repository, second, &no_names).await
+}
+
+/// The same, under these names.
+pub async fn make_named_backup(
+    db: &Database,
+    world: &World,
+    repository: &Repository,
+    second: i64,
+    names: NamesAt<'_>,
+) -> Backup {
+    let request = world.backup(repository, at(second));
+    let part = request.backup.as_ref().unwrap().parts[0].id;
+    db.enqueue(&request).await.unwrap();
+    let run = claim(db, NODE, second).await.unwrap().run;
+    db.begin_backup(run, BackupKind::Incremental, at(second), names).await.unwrap().held().unwrap();
+    db.begin_part(run, part, at(second)).await.unwrap().held().unwrap();
+    db.part_succeeded(run, &world.done(part), at(second + 1)).await.unwrap().held().unwrap();
+    db.finish(run, &succeeded(), at(second + 1)).await.unwrap().held().unwrap();
+    db.backup_of_part(part).await.unwrap().unwrap()
+}
+
+/// A job that runs from then on.
+pub async fn running(db: &Database, kind: JobKind, second: i64) -> Run {
+    let request = enqueue(plain_job(kind, at(second)));
+    db.enqueue(&request).await.unwrap();
+    let run = claim(db, NODE, second).await.unwrap().run;
+    assert_eq!(run.job, request.job.job.id);
+    run
+}
+
+/// The same run as an attempt that has lost its lease.
+pub fn lost(run: Run) -> Run {
+    Run { attempt: run.attempt + 1, ..run }
+}
+
 pub fn alone(resource: Resource, id: Uuid) -> JobScope {
     JobScope { resource, id, exclusive: true }
 }

@@ -6,10 +6,12 @@
 
 mod access;
 mod backups;
+mod care;
 mod catalogue;
 mod claims;
 mod endings;
 mod fixtures;
+mod merges;
 mod names;
 mod parity;
 mod queue;
