@@ -4,6 +4,7 @@ mod backups;
 mod bench;
 mod cancels;
 mod care_cancels;
+mod database_restarts;
 mod deletion;
 mod downloads;
 mod failures;

@@ -25,6 +25,8 @@ use crate::{
 
 /// How long a job waits for a lock that somebody else (the stock restic) holds in a vault.
 const LOCK_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+/// Between two looks whether a database that was away is there again.
+pub(super) const AWAY_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
 /// Lines that wait to be written; a kind that says more loses the oldest.
 const MOST_LINES: usize = 5000;
 
@@ -94,12 +96,28 @@ impl RunContext {
         let params = serde_json::to_value(params)
             .map_err(|error| Error::internal("The parameters of the job cannot be written.").because(error))?;
         let now = self.inner.clock.now();
-        self.fenced(self.wait(self.inner.db.write_params(self.run(), &params, now))?)
+        self.fenced(self.wait_out(|| self.inner.db.write_params(self.run(), &params, now))?)
     }
 
     /// Waits for a use of the database.
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.handle.block_on(future)
+    }
+
+    /// Waits for a use of the database that a run cannot do without and that can be repeated. While the database is away it is tried
+    /// again, for as long as the run has its lease: a database that is restarted costs nobody's work.
+    pub(crate) fn wait_out<T, F>(&self, used: impl Fn() -> F) -> JobResult<T>
+    where
+        F: Future<Output = crate::domain::Result<T>>,
+    {
+        loop {
+            match self.wait(used()) {
+                Err(error) if error.code == ErrorCode::DatabaseUnavailable && !self.should_stop() => {
+                    std::thread::sleep(AWAY_PAUSE);
+                }
+                answer => return Ok(answer?),
+            }
+        }
     }
 
     /// Answer of a fenced write; a lost lease ends the run.
@@ -157,7 +175,7 @@ impl RunContext {
     pub(crate) fn check_lease(&self) -> JobResult<()> {
         self.check()?;
         let until = self.inner.clock.now() + self.inner.options.lease;
-        let beat = self.fenced(self.wait(self.inner.db.heartbeat(self.run(), until))?)?;
+        let beat = self.fenced(self.wait_out(|| self.inner.db.heartbeat(self.run(), until))?)?;
         if beat.cancel_requested {
             self.cancel();
         }
@@ -240,7 +258,8 @@ impl RunContext {
 
     fn write_steps(&self) -> JobResult<()> {
         let steps = self.board().steps.clone();
-        self.fenced(self.wait(self.inner.db.write_steps(self.run(), &steps, self.inner.clock.now()))?)
+        let now = self.inner.clock.now();
+        self.fenced(self.wait_out(|| self.inner.db.write_steps(self.run(), &steps, now))?)
     }
 
     // -----------------------------------------------------------------------------------------------------------------
@@ -256,7 +275,7 @@ impl RunContext {
         let recorded = lock.id().to_hex();
         self.point("locked");
         let row = self.lock_row(id, &recorded);
-        self.fenced(self.wait(self.inner.db.record_lock(&row))?)?;
+        self.fenced(self.wait_out(|| self.inner.db.record_lock(&row))?)?;
         self.locks().push(HeldLock { vault: id, lock, recorded });
         Ok(())
     }

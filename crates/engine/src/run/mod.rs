@@ -5,10 +5,11 @@ mod context;
 mod redact;
 mod ticker;
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc, time::Instant};
 
 use tokio::sync::oneshot;
 
+use self::context::AWAY_PAUSE;
 pub(crate) use self::context::{PartScope, RunContext};
 use crate::{
     db::{ClaimedJob, Fenced, Finish, HandBack},
@@ -51,6 +52,24 @@ pub(crate) async fn run_claimed(inner: Arc<Inner>, claimed: ClaimedJob) {
     inner.work.wake.notify_waiters();
 }
 
+/// The end of a run is written also by a database that was away for a while, at most for one lease: then somebody else may have the job.
+async fn patiently<T, F>(context: &RunContext, write: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let begun = Instant::now();
+    loop {
+        match write().await {
+            Err(error)
+                if error.code == ErrorCode::DatabaseUnavailable && begun.elapsed() < context.inner.options.lease =>
+            {
+                tokio::time::sleep(AWAY_PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// What becomes of the job after this attempt.
 enum Verdict {
     /// Somebody else has it.
@@ -80,16 +99,17 @@ async fn end(context: &Arc<RunContext>, outcome: JobResult<Ending>) -> Result<()
         tracing::info!(job.id = %run.job, job.retry = retry, cause = ?error.source, "{line}");
     }
     let text = redact::redact(&line, context.passcode().ok());
-    db.append_log(run.job, &[LogLine { at: now, text }]).await?;
+    let lines = [LogLine { at: now, text }];
+    patiently(context, || db.append_log(run.job, &lines)).await?;
     close_steps(context, &outcome).await?;
     context.point("ending");
     let answer = match verdict {
         Verdict::Lost => return Ok(()),
-        Verdict::Back(back) => db.hand_back(run, &back, now).await?,
+        Verdict::Back(back) => patiently(context, || db.hand_back(run, &back, now)).await?,
         Verdict::Over(finish) => {
             context.inner.work.drop_passcode(run.job);
             tracing::info!(job.id = %run.job, job.state = ?finish.state, "job ended");
-            db.finish(run, &finish, now).await?
+            patiently(context, || db.finish(run, &finish, now)).await?
         }
     };
     context.point("ended");
@@ -147,6 +167,6 @@ async fn close_steps(context: &RunContext, outcome: &JobResult<Ending>) -> Resul
         board.close_steps(state, now);
         board.steps.clone()
     };
-    context.inner.db.write_steps(context.run(), &steps, now).await?;
+    patiently(context, || context.inner.db.write_steps(context.run(), &steps, now)).await?;
     Ok(())
 }

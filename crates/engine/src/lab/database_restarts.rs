@@ -1,0 +1,84 @@
+//! The metadata database goes away in the middle of jobs, and comes back.
+
+use std::time::Duration;
+
+use trivault_testkit::postgres::{PostgresServer, Variant};
+
+use super::{
+    bench::{Bench, admin, contents},
+    gate::Gate,
+};
+use crate::{DatabaseLocation, domain::*};
+
+async fn start(bench: &Bench, kind: JobKind, repository: &Repository, backup: &Backup) -> JobId {
+    let vault = bench.engine.inner().db.server_vault(bench.store.id).await.unwrap().unwrap().vault.id;
+    match kind {
+        JobKind::Backup => bench.engine.start_backup(&admin(), bench.request(repository)).await.unwrap().job.id,
+        JobKind::Verify => {
+            let what = StartVerify::Vault { vault, read: ReadShare::All };
+            bench.engine.start_verify(&admin(), what).await.unwrap().id
+        }
+        JobKind::Prune => {
+            let what = StartPrune { of: PruneOf::Vault(vault), task: None, job_attributes: vec![] };
+            bench.engine.start_prune(&admin(), what).await.unwrap().id
+        }
+        _ => {
+            let what = bench.restore_request(backup, RestoreInto::InPlace);
+            bench.engine.start_restore(&admin(), what).await.unwrap().id
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_every_kind_outlast_a_restart_of_the_metadata_database() {
+    let settings = vec!["synchronous_commit=on".to_owned()];
+    let Some(server) = PostgresServer::own(&Variant { settings, ..Variant::default() }) else { return };
+    for (kind, point) in [
+        (JobKind::Backup, "capture"),
+        (JobKind::Backup, "commit"),
+        (JobKind::Restore, "restore"),
+        (JobKind::Restore, "in_place"),
+        (JobKind::Verify, "check"),
+        (JobKind::Prune, "prune"),
+        (JobKind::Backup, "ending"),
+    ] {
+        let gate = Gate::closed(point, 7);
+        let observer = gate.observer();
+        let (url, held) =
+            (SecretText::new(server.create_database()), std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)));
+        let hold = held.clone();
+        let bench = Bench::with(|options| {
+            options.database = DatabaseLocation::Postgres(url);
+            options.lease = Duration::from_secs(10);
+            // The job that is looked at is told apart as if it were another attempt.
+            options.observer = Some(std::sync::Arc::new(move |at: &crate::Point<'_>| {
+                let is_held = hold.load(std::sync::atomic::Ordering::SeqCst);
+                let run = at.run.map(|(job, attempt)| (job, if is_held { 7 } else { attempt }));
+                observer(&crate::Point { run, ..*at });
+            }));
+        })
+        .await;
+        let source = bench.directory("photos").await;
+        let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+        let backup = bench.back_up(&repository).await;
+        let before = contents(&bench.path("photos"));
+        if kind == JobKind::Restore {
+            std::fs::write(bench.path("photos/hello.txt"), b"changed since").unwrap();
+        }
+        held.store(true, std::sync::atomic::Ordering::SeqCst);
+        let id = start(&bench, kind, &repository, &backup).await;
+        gate.arrived(point, 7, 1).await;
+        server.crash();
+        held.store(false, std::sync::atomic::Ordering::SeqCst);
+        gate.open();
+        server.restart();
+        let job = bench.ended(id).await;
+        assert_eq!(job.state, JobState::Succeeded, "{kind:?} at {point}: {:?}\n{}", job.failure, bench.log(id).await);
+        assert_eq!(contents(&bench.path("photos")), before, "{kind:?} at {point}");
+        let status = StartVerify::Repository(repository.id);
+        let check = bench.engine.start_verify(&admin(), status).await.unwrap();
+        assert_eq!(bench.ended(check.id).await.state, JobState::Succeeded, "{}", bench.log(check.id).await);
+        assert_eq!(bench.engine.inner().db.stale_locks().await.unwrap(), []);
+        bench.engine.shutdown(Duration::from_secs(5)).await;
+    }
+}
