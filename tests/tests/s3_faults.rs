@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use trivault_testkit::{
-    fault_proxy::{Fault, FaultProxy, by_seed},
-    gateway::{Gateway, Setup},
+    fault_proxy::{Asked, Fault, FaultProxy, by_seed},
+    gateway::{self, Gateway, Setup},
     restic::Restic,
     s3::S3Server,
 };
@@ -33,6 +36,11 @@ struct Cloud {
 impl Cloud {
     /// `None` where S3 is left out on purpose.
     fn start() -> Option<Self> {
+        Self::with_limits("")
+    }
+
+    /// With these keys in the section of the store on S3.
+    fn with_limits(limits: &str) -> Option<Self> {
         let server = S3Server::start()?;
         server.make_bucket("backups");
         let proxy = FaultProxy::start(&server.endpoint());
@@ -41,7 +49,7 @@ impl Cloud {
         let text = format!(
             "[limits]\nworkers = 3\njobs_per_store = 1\n\
              [[stores]]\nname = \"cloud\"\nlocation = \"s3://backups/trivault\"\nendpoint = \"{}\"\nallow_http = true\n\
-             access_key_env = \"CLOUD_KEY\"\nsecret_key_env = \"CLOUD_SECRET\"\ndefault = true\n\
+             access_key_env = \"CLOUD_KEY\"\nsecret_key_env = \"CLOUD_SECRET\"\ndefault = true\n{limits}\
              [[stores]]\nname = \"disk\"\nlocation = \"{}\"\n",
             proxy.endpoint(),
             directory.path().join("disk").display()
@@ -194,4 +202,83 @@ async fn a_store_that_lists_slowly_does_not_hold_up_the_jobs_of_another() {
     assert!(!matches!(history.json[0]["status"].as_str(), Some("done" | "failed")), "the slow one is still at work");
     cloud.proxy.heal();
     assert_eq!(ended(&world, &task).await["status"], "done", "{}", world.gateway.log());
+}
+
+/// Nobody is waited for longer than a second, and nothing is sent twice.
+const IMPATIENT: &str = "connect_seconds = 1\nsilence_seconds = 1\nrequest_seconds = 2\nretry_seconds = 0\ntries = 1\n";
+/// Less than the default waits for one silent request.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(40);
+
+/// Waits until the first attempt of the newest backup has failed.
+async fn first_attempt_failed(world: &World) {
+    let begin = Instant::now();
+    loop {
+        let job = newest_backup_job(world);
+        let attempt = job["attempt"].as_u64().unwrap();
+        if attempt >= 2 || attempt == 1 && job["state"] == "queued" {
+            return;
+        }
+        assert!(begin.elapsed() < GIVEN_UP_WITHIN, "{job:#}\n{}", world.gateway.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_silent_store_is_given_up_after_the_configured_time_and_the_backup_is_made_when_it_speaks_again() {
+    let Some(cloud) = Cloud::with_limits(IMPATIENT) else { return };
+    let world = World::with(cloud.setup.clone());
+    world.create_repository("r", Some(DATABASE)).await;
+    cloud.proxy.plan(|_| Some(Fault::Silent));
+    let task = begin(&world).await;
+    first_attempt_failed(&world).await;
+    cloud.proxy.heal();
+    assert_eq!(ended(&world, &task).await["status"], "done", "{}", world.gateway.log());
+    assert_restic_is_content(&world);
+}
+
+#[tokio::test]
+async fn a_listing_that_is_slower_than_the_configured_limit_fails_the_attempt_and_a_longer_limit_lets_it_pass() {
+    let slow = |asked: Asked<'_>| asked.is_listing().then_some(Fault::Late(3_000));
+    let Some(cloud) = Cloud::with_limits(IMPATIENT) else { return };
+    let mut world = World::with(cloud.setup.clone());
+    world.create_repository("r", Some(DATABASE)).await;
+    cloud.proxy.plan(slow);
+    let task = begin(&world).await;
+    first_attempt_failed(&world).await;
+    let told = world.gateway.json(&["jobs", "log", newest_backup_job(&world)["id"].as_str().unwrap(), "--json"]);
+    assert!(told.to_string().contains("listing"), "{told:#}");
+
+    // The same store under a longer limit, which is read anew at each start.
+    let configuration = cloud.directory.path().join("trivault.toml");
+    let text = std::fs::read_to_string(&configuration).unwrap().replace(IMPATIENT, "silence_seconds = 30\n");
+    std::fs::write(&configuration, text).unwrap();
+    assert!(world.gateway.stop(), "{}", world.gateway.log());
+    world.restart();
+    assert_eq!(ended(&world, &task).await["status"], "done", "{}", world.gateway.log());
+    cloud.proxy.heal();
+    assert_restic_is_content(&world);
+}
+
+#[test]
+fn the_limits_of_a_store_are_explained_and_checked_before_anything_starts() {
+    let Some(cloud) = Cloud::with_limits(IMPATIENT) else { return };
+    let configuration = cloud.directory.path().join("trivault.toml");
+    let check = || {
+        let mut command = Command::new(gateway::binary());
+        command.arg("check-config").arg("--config").arg(&configuration);
+        command.envs(cloud.setup.environment.iter().map(|(name, value)| (name, value)));
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (good, said) = check();
+    assert!(good && said.contains("silence 1 s, request 2 s; sent once"), "{said}");
+    let text = std::fs::read_to_string(&configuration).unwrap();
+    for (wrong, words) in [("tries = 0", "it can be 1 to 20"), ("trys = 1", "Did you mean `tries`?")] {
+        std::fs::write(&configuration, text.replace("tries = 1", wrong)).unwrap();
+        let (good, said) = check();
+        assert!(!good && said.contains(words), "{said}");
+    }
+    std::fs::write(&configuration, text.replace(IMPATIENT, "") + "tries = 2\n").unwrap();
+    let (good, said) = check();
+    assert!(!good && said.contains("The store disk is a folder"), "{said}");
 }

@@ -37,3 +37,4 @@ pub use point::{Observer, Point};
 pub use recovery::{OtherStore, Recovery, RecoveryOptions, RecoverySecret, RecoverySummary};
 pub use secrets::{SERVER_KEY_BYTES, ServerKey};
 pub use service::{Download, Engine, StartMaintenance};
+pub use trivault_vault::backend::S3Patience;

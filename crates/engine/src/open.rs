@@ -194,6 +194,7 @@ fn storage_options(options: &EngineOptions, data: &DataDirectory, installation: 
         // The id and not the name alone: by it a node tells the locks that its own dead processes left from those of others.
         lock_user: format!("{}-{node}", options.node_name),
         threads,
+        patience: options.s3_patience.clone(),
     }
 }
 

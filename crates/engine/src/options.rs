@@ -1,8 +1,9 @@
 //! How an engine is opened.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono_tz::Tz;
+use trivault_vault::backend::S3Patience;
 
 use crate::{
     clock::{Clock, SystemClock},
@@ -133,6 +134,8 @@ pub struct EngineOptions {
     /// The zone in which plans without one are meant.
     pub zone: Tz,
     pub retry: RetryPolicy,
+    /// Limits of time of S3 stores, by the store's name; others have the default.
+    pub s3_patience: BTreeMap<String, S3Patience>,
     pub care: CareOptions,
     /// How long after its time a scheduled backup or verification may still succeed before it is overdue.
     pub overdue_grace: Grace,
@@ -162,6 +165,7 @@ impl EngineOptions {
             zstd_level: 2,
             zone: Tz::UTC,
             retry: RetryPolicy::default(),
+            s3_patience: BTreeMap::new(),
             care: CareOptions::default(),
             overdue_grace: Grace::Proportional,
             poll: Duration::from_secs(1),

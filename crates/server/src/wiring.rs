@@ -59,6 +59,7 @@ pub async fn open_engine_with(
         memory_budget: configuration.memory,
         zstd_level: configuration.compression_level,
         zone: configuration.zone,
+        s3_patience: configuration.s3_patience.clone(),
         care: configuration.care,
         overdue_grace: configuration.overdue_grace,
         observer: if server { crate::halt::observer()? } else { None },

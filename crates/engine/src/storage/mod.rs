@@ -9,7 +9,7 @@ pub(crate) mod passcodes;
 pub(crate) mod state_file;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -18,7 +18,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use trivault_vault::{
     Kdf, MemoryBudget, Password, Vault, VaultErrorKind, VaultOptions,
-    backend::{LocalRoot, ObjectRoot, PASSCODE_VAULTS, S3Credentials, S3Location, StoreRoot},
+    backend::{LocalRoot, ObjectRoot, PASSCODE_VAULTS, S3Credentials, S3Location, S3Patience, StoreRoot},
 };
 use zeroize::{Zeroize, Zeroizing};
 
@@ -40,6 +40,8 @@ pub(crate) struct Storage {
     pub(crate) locators: Locators,
     key: ServerKey,
     options: VaultOptions,
+    /// By the store's name.
+    patience: BTreeMap<String, S3Patience>,
     opened: Mutex<HashMap<VaultId, Opened>>,
     /// Opening costs a key derivation; two jobs must not open one vault twice.
     opening: Mutex<()>,
@@ -62,6 +64,8 @@ pub(crate) struct StorageOptions {
     pub(crate) lock_user: String,
     /// Threads of each vault that compress and seal.
     pub(crate) threads: usize,
+    /// Limits of time of S3 stores, by the store's name.
+    pub(crate) patience: BTreeMap<String, S3Patience>,
 }
 
 /// Credentials of a store as they are sealed.
@@ -81,7 +85,8 @@ impl Drop for SealedCredentials {
 
 impl Storage {
     pub(crate) fn new(key: ServerKey, options: StorageOptions) -> Result<Self> {
-        let StorageOptions { memory_budget, zstd_level, cache_directory, lock_host, lock_user, threads } = options;
+        let StorageOptions { memory_budget, zstd_level, cache_directory, lock_host, lock_user, threads, patience } =
+            options;
         let options = VaultOptions {
             budget: MemoryBudget::new(memory_budget),
             zstd_level,
@@ -90,7 +95,14 @@ impl Storage {
             lock_user,
             workers: threads,
         };
-        Ok(Self { locators: Locators::new()?, key, options, opened: Mutex::default(), opening: Mutex::default() })
+        Ok(Self {
+            locators: Locators::new()?,
+            key,
+            options,
+            patience,
+            opened: Mutex::default(),
+            opening: Mutex::default(),
+        })
     }
 
     pub(crate) fn seal_credentials(&self, store: StoreId, credentials: &StoreCredentials) -> Result<Vec<u8>> {
@@ -115,7 +127,7 @@ impl Storage {
                 sealed_credentials.map(|sealed| self.open_credentials(store.id, sealed)).transpose()?
             }
         };
-        connect(&store.location, credentials)
+        connect(&store.location, credentials, self.patience.get(&store.name).copied().unwrap_or_default())
     }
 
     pub(crate) fn root_of(&self, row: &StoreRow) -> Result<Arc<dyn StoreRoot>> {
@@ -264,7 +276,11 @@ impl Storage {
 }
 
 /// The store at a place. Nothing is touched yet.
-fn connect(location: &StoreLocation, credentials: Option<S3Credentials>) -> Result<Arc<dyn StoreRoot>> {
+fn connect(
+    location: &StoreLocation,
+    credentials: Option<S3Credentials>,
+    patience: S3Patience,
+) -> Result<Arc<dyn StoreRoot>> {
     Ok(match location {
         StoreLocation::Local { path } => Arc::new(LocalRoot::new(path).map_err(from_vault)?),
         StoreLocation::S3 { bucket, prefix, region, endpoint, path_style, allow_http } => {
@@ -277,7 +293,7 @@ fn connect(location: &StoreLocation, credentials: Option<S3Credentials>) -> Resu
                 allow_http: *allow_http,
                 virtual_hosted_style: !path_style,
             };
-            Arc::new(ObjectRoot::connect(&at).map_err(from_vault)?)
+            Arc::new(ObjectRoot::connect_with(&at, patience).map_err(from_vault)?)
         }
     })
 }
@@ -294,7 +310,7 @@ pub(crate) fn unattached(
             None => given,
         }
     });
-    connect(location, credentials)
+    connect(location, credentials, S3Patience::default())
 }
 
 /// Whether a vault's folder is there. An object store has it as soon as something lies in it.

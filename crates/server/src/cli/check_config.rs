@@ -94,6 +94,9 @@ fn rows(configuration: &Configuration) -> Vec<(String, String)> {
         let default = if new.is_default { " (default)" } else { "" };
         rows.push(("store".to_owned(), format!("{}: {}{default}", new.name, store(&new.location))));
     }
+    for (store, patience) in &configuration.s3_patience {
+        rows.push((format!("patience with {store}"), config::s3_patience::described(patience)));
+    }
     for user in &configuration.users {
         rows.push(("user".to_owned(), format!("{} ({})", user.name, output::word(&user.role))));
     }

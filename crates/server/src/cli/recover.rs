@@ -12,7 +12,7 @@ use super::{
     store,
 };
 use crate::{
-    config::{self, Configuration, resolve, secret},
+    config::{self, Configuration, secret, stores},
     output, wiring,
 };
 
@@ -65,7 +65,7 @@ fn location(arguments: &RecoverArguments) -> Result<StoreLocation, String> {
             }
         }
     }
-    resolve::store_location(place, region, endpoint, path_style, allow_http, &here)
+    stores::store_location(place, region, endpoint, path_style, allow_http, &here)
 }
 
 fn flag(key: &str, value: &str) -> Result<bool, String> {

@@ -7,7 +7,7 @@ use super::{
     session::{Session, sentence},
 };
 use crate::{
-    config::{resolve, secret, source_argument},
+    config::{secret, source_argument, stores},
     output,
 };
 
@@ -32,7 +32,7 @@ pub async fn run(common: &Common, command: StoreCommand) -> Result<(), String> {
             source_argument::check_name(&name)?;
             let here =
                 std::env::current_dir().map_err(|error| format!("The working directory cannot be told: {error}."))?;
-            let location = resolve::store_location(&location, region, endpoint, None, allow_http, &here)?;
+            let location = stores::store_location(&location, region, endpoint, None, allow_http, &here)?;
             let store =
                 NewStore { name, credentials: credentials(&location), location, is_default: default, managed: false };
             let store = engine.create_store(caller, store).await.map_err(sentence)?;

@@ -174,6 +174,16 @@ pub struct Store {
     pub access_key_file: Option<PathBuf>,
     pub secret_key_env: Option<String>,
     pub secret_key_file: Option<PathBuf>,
+    /// Seconds for the handshakes of a connection to S3.
+    pub connect_seconds: Option<u64>,
+    /// Seconds that S3 may be silent before it is given up; uploads are not limited by this.
+    pub silence_seconds: Option<u64>,
+    /// Seconds for one whole request to S3.
+    pub request_seconds: Option<u64>,
+    /// Seconds after which a request to S3 is not tried again.
+    pub retry_seconds: Option<u64>,
+    /// How often a request to S3 is sent in all.
+    pub tries: Option<u64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -5,9 +5,11 @@ pub mod file;
 pub mod listeners;
 pub mod maintenance;
 pub mod resolve;
+pub mod s3_patience;
 pub mod secret;
 pub mod source_argument;
 pub mod source_password;
+pub mod stores;
 pub mod suggestion;
 
 pub use listeners::Listener;

@@ -1,13 +1,13 @@
 //! Joins defaults, file, environment and command line into one checked configuration.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use trivault_engine::{
-    CareOptions, MaintenanceWindow, NewSource, NewStore, Role, SecretText, StoreCredentials, StoreLocation,
-    schedule::Grace,
+    CareOptions, MaintenanceWindow, NewSource, NewStore, Role, S3Patience, SecretText, schedule::Grace,
 };
 use trivault_http::Network;
 use trivault_sources::{SourceConfig, postgresql};
@@ -68,6 +68,8 @@ pub struct Configuration {
     /// Managed ones; those of earlier starts that are missing here are detached.
     pub sources: Vec<NewSource>,
     pub stores: Vec<NewStore>,
+    /// Of those on S3, by name.
+    pub s3_patience: BTreeMap<String, S3Patience>,
     pub users: Vec<User>,
     pub contexts: Vec<String>,
     /// `None`: the dialect's own default.
@@ -130,6 +132,7 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
         None => machines_zone(),
     };
     let data_directory = common.data_dir.clone().or(data_dir).unwrap_or_else(default_data_directory);
+    let (stores, s3_patience) = super::stores::all_stores(stores, here)?;
     if key_file.is_some() && key_env.is_some() {
         return Err("Give either key_file or key_env, not both.".to_owned());
     }
@@ -167,7 +170,8 @@ fn join(file: file::File, common: &Common, serve: &ServeArguments, here: &Path) 
             }
         },
         sources: all_sources(sources, &serve.source, here)?,
-        stores: stores.into_iter().map(|store| new_store(store, here)).collect::<Result<_, _>>()?,
+        stores,
+        s3_patience,
         users: users.into_iter().map(user).collect::<Result<_, _>>()?,
         contexts: contexts(arcgis.contexts)?,
         regions: dbaas.regions,
@@ -272,74 +276,6 @@ fn configured_source(source: file::Source, here: &Path) -> Result<NewSource, Str
     let config = SourceConfig { kind, location, options, never_capture: Vec::new(), secret: None };
     source_password::complete(NewSource { name: name.clone(), config, managed: true }, password)
         .map_err(|sentence| format!("The source {name}: {sentence}"))
-}
-
-/// `s3://bucket/prefix` or a path.
-///
-/// # Errors
-/// A sentence when it is neither.
-pub fn store_location(
-    text: &str,
-    region: Option<String>,
-    endpoint: Option<String>,
-    path_style: Option<bool>,
-    allow_http: bool,
-    here: &Path,
-) -> Result<StoreLocation, String> {
-    let Some(rest) = text.strip_prefix("s3://") else {
-        if let Some((scheme, _)) = text.split_once("://") {
-            return Err(format!("`{scheme}://` is not a place for a store. Use a directory or s3://BUCKET/PREFIX."));
-        }
-        let path = source_argument::absolute(here, Path::new(text));
-        return Ok(StoreLocation::Local { path: path.to_string_lossy().into_owned() });
-    };
-    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    if bucket.len() < 3 {
-        return Err(format!("`{text}` names no bucket (at least three characters). Write s3://BUCKET/PREFIX."));
-    }
-    Ok(StoreLocation::S3 {
-        bucket: bucket.to_owned(),
-        prefix: prefix.trim_matches('/').to_owned(),
-        region,
-        path_style: path_style.unwrap_or(endpoint.is_some()),
-        endpoint,
-        allow_http,
-    })
-}
-
-fn new_store(store: file::Store, here: &Path) -> Result<NewStore, String> {
-    let file::Store {
-        name,
-        location,
-        default,
-        region,
-        endpoint,
-        path_style,
-        allow_http,
-        access_key_env,
-        access_key_file,
-        secret_key_env,
-        secret_key_file,
-    } = store;
-    source_argument::check_name(&name)?;
-    let access_key = secret::referenced("access_key", access_key_file.as_deref(), access_key_env.as_deref())?;
-    let secret_key = secret::referenced("secret_key", secret_key_file.as_deref(), secret_key_env.as_deref())?;
-    let credentials = match (access_key, secret_key) {
-        (None, None) => None,
-        (Some(access_key), Some(secret_key)) => {
-            Some(StoreCredentials { access_key: access_key.expose().to_owned(), secret_key, session_token: None })
-        }
-        (Some(_), None) | (None, Some(_)) => {
-            return Err(format!("The store {name} needs both an access key and a secret key."));
-        }
-    };
-    Ok(NewStore {
-        location: store_location(&location, region, endpoint, path_style, allow_http, here)?,
-        name,
-        credentials,
-        is_default: default,
-        managed: true,
-    })
 }
 
 fn user(file::User { name, role, password_file, password_env }: file::User) -> Result<User, String> {

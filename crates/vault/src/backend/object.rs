@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 
 /// How often an exclusive create is sent when the server answers "conflict" though nothing is there (two requests in flight).
 const CREATE_ATTEMPTS: usize = 3;
-/// How often a request is sent whose connection breaks. The client repeats what fails before an answer begins; this is for the rest: torn
-/// listings, and requests that it does not know to be harmless twice. Here all are.
-const ATTEMPTS: u32 = 4;
+/// How often a request is sent at most whose connection breaks. The client repeats what fails before an answer begins; this is for the rest:
+/// torn listings, and requests that it does not know to be harmless twice. Here all are.
+const ATTEMPTS: usize = 4;
 /// No such attempt begins later than this after the first: what takes longer the client has repeated itself, and a server that is away shall be
 /// reported, not waited for.
 const ATTEMPTS_WITHIN: Duration = Duration::from_secs(10);
@@ -41,6 +41,10 @@ pub(super) struct Objects {
     uploads: Arc<AmazonS3>,
     prefix: String,
     location: String,
+    /// Of a request whose connection breaks.
+    attempts: usize,
+    /// No such attempt begins later than this after the first.
+    attempts_within: Duration,
 }
 
 impl fmt::Debug for Objects {
@@ -54,7 +58,14 @@ impl Objects {
     pub(super) fn connect(at: &S3Location, patience: S3Patience) -> Result<Self> {
         let client = Arc::new(at.connect(&patience, Some(patience.silence))?);
         let uploads = Arc::new(at.connect(&patience, None)?);
-        Ok(Self { client, uploads, prefix: at.prefix.clone(), location: at.display("") })
+        Ok(Self {
+            client,
+            uploads,
+            prefix: at.prefix.clone(),
+            location: at.display(""),
+            attempts: patience.attempts.saturating_add(1).min(ATTEMPTS),
+            attempts_within: patience.retries.min(ATTEMPTS_WITHIN),
+        })
     }
 
     /// The objects below a directory of these.
@@ -96,9 +107,11 @@ impl Objects {
         let begin = Instant::now();
         for attempt in 1.. {
             match block_on(request(Arc::clone(client)))? {
-                Err(error) if attempt < ATTEMPTS && broke_off(&error) && begin.elapsed() < ATTEMPTS_WITHIN => {
+                Err(error)
+                    if attempt < self.attempts && broke_off(&error) && begin.elapsed() < self.attempts_within =>
+                {
                     tracing::debug!(store.location = %self.location, attempt, error = %error, "a request broke off");
-                    std::thread::sleep(PAUSE * attempt);
+                    std::thread::sleep(PAUSE * u32::try_from(attempt).unwrap_or(1));
                 }
                 outcome => return Ok(outcome),
             }

@@ -24,7 +24,8 @@ pub struct S3Patience {
     pub request: Duration,
     /// No attempt starts later than this after the first. With `request` it must stay below the 15 minutes that a signature is good for.
     pub retries: Duration,
-    /// Further attempts of one request that the server refuses with 5xx or 429; with the back-off some 15 seconds by default.
+    /// Further attempts of one request that the server refuses with 5xx or 429 or whose connection breaks; with the back-off some 15 seconds by
+    /// default. 0 sends each request once.
     pub attempts: usize,
 }
 
