@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use trivault_testkit::{
     fault_proxy::{Asked, Fault, FaultProxy, by_seed},
@@ -111,7 +111,7 @@ fn a_store_that_refuses_the_credentials_is_not_attached_and_the_server_says_what
 }
 
 #[tokio::test]
-async fn credentials_that_are_withdrawn_fail_the_backup_with_a_sentence_and_given_back_it_succeeds() {
+async fn credentials_that_are_withdrawn_fail_the_backup_at_once_with_a_sentence_and_given_back_it_succeeds() {
     let Some(cloud) = Cloud::start() else { return };
     let world = World::with(cloud.setup.clone());
     world.create_repository("r", Some(DATABASE)).await;
@@ -120,6 +120,9 @@ async fn credentials_that_are_withdrawn_fail_the_backup_with_a_sentence_and_give
     let failed = ended(&world, &task).await;
     assert_eq!(failed["status"], "failed", "{failed:#}");
     assert!(failed["error"].as_str().unwrap().contains("refuses the credentials"), "{failed:#}");
+    let job = newest_backup_job(&world);
+    assert_eq!((&job["attempt"], &job["failure"]["code"]), (&json!(1), &json!("store_refused")), "{job:#}");
+    assert!(job["failure"]["hint"].as_str().unwrap().contains("access key"), "{job:#}");
     let said = world.gateway.log();
     assert!(!said.contains(SECRET) && !failed.to_string().contains(SECRET));
     cloud.proxy.heal();

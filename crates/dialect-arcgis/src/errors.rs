@@ -103,6 +103,7 @@ fn code_of(code: ErrorCode) -> u16 {
         ErrorCode::Forbidden => 403,
         ErrorCode::SourceUnavailable
         | ErrorCode::StoreUnavailable
+        | ErrorCode::StoreRefused
         | ErrorCode::StoreFull
         | ErrorCode::Damaged
         | ErrorCode::Cancelled

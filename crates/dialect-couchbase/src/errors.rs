@@ -107,6 +107,7 @@ pub fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::SourceDetached
         | ErrorCode::SourceUnavailable
         | ErrorCode::StoreUnavailable
+        | ErrorCode::StoreRefused
         | ErrorCode::StoreFull
         | ErrorCode::Damaged
         | ErrorCode::DatabaseUnavailable
@@ -121,6 +122,7 @@ fn is_about_the_outside(code: ErrorCode) -> bool {
         ErrorCode::SourceDetached
             | ErrorCode::SourceUnavailable
             | ErrorCode::StoreUnavailable
+            | ErrorCode::StoreRefused
             | ErrorCode::StoreFull
             | ErrorCode::Damaged
     )

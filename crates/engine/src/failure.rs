@@ -11,6 +11,7 @@ pub(crate) fn from_vault(error: VaultError) -> Error {
         VaultErrorKind::NoVault | VaultErrorKind::StoreUnavailable | VaultErrorKind::Locked { .. } => {
             ErrorCode::StoreUnavailable
         }
+        VaultErrorKind::StoreRefused => ErrorCode::StoreRefused,
         VaultErrorKind::WrongPassword => ErrorCode::WrongPasscode,
         VaultErrorKind::Damaged | VaultErrorKind::Missing => ErrorCode::Damaged,
         VaultErrorKind::StoreFull => ErrorCode::StoreFull,
@@ -103,6 +104,7 @@ pub(crate) fn code_word(code: ErrorCode) -> &'static str {
         ErrorCode::SourceDetached => "source_detached",
         ErrorCode::SourceUnavailable => "source_unavailable",
         ErrorCode::StoreUnavailable => "store_unavailable",
+        ErrorCode::StoreRefused => "store_refused",
         ErrorCode::StoreFull => "store_full",
         ErrorCode::Damaged => "damaged",
         ErrorCode::Cancelled => "cancelled",
@@ -156,6 +158,7 @@ mod tests {
             (Vault::Damaged, false),
             (Vault::Missing, false),
             (Vault::StoreUnavailable, true),
+            (Vault::StoreRefused, false),
             (Vault::StoreFull, false),
             (Vault::Cancelled, false),
             (Vault::Unsupported, false),
@@ -195,6 +198,7 @@ mod tests {
             (ErrorCode::SourceDetached, false),
             (ErrorCode::SourceUnavailable, false),
             (ErrorCode::StoreUnavailable, true),
+            (ErrorCode::StoreRefused, false),
             (ErrorCode::StoreFull, false),
             (ErrorCode::Damaged, false),
             (ErrorCode::Cancelled, false),
@@ -207,6 +211,6 @@ mod tests {
             assert_eq!(JobError::from(Error::new(code, "x")).retry, retried, "{code:?}");
             words.insert(code_word(code));
         }
-        assert_eq!(words.len(), 19, "no code stands there twice");
+        assert_eq!(words.len(), 20, "no code stands there twice");
     }
 }

@@ -24,8 +24,10 @@ pub enum VaultErrorKind {
     Damaged,
     /// A file, blob, snapshot or path that was asked for is not there.
     Missing,
-    /// The store cannot be reached or refuses the operation.
+    /// The store cannot be reached or does not work; later it may.
     StoreUnavailable,
+    /// The store answers and refuses: credentials, rights, a bucket that is not there. Only an operator can change that.
+    StoreRefused,
     /// The store has no room left.
     StoreFull,
     /// The caller asked to stop.

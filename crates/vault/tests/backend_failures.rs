@@ -89,7 +89,7 @@ fn a_folder_without_the_right_to_write_says_whose_right_is_missing() {
     let outcome = store.probe();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
     match outcome {
-        Err(error) => assert_told(&error, VaultErrorKind::StoreUnavailable, &["server's user"]),
+        Err(error) => assert_told(&error, VaultErrorKind::StoreRefused, &["server's user"]),
         // The superuser writes anywhere.
         Ok(_) => assert!(rustix::process::geteuid().is_root()),
     }
@@ -168,17 +168,17 @@ fn store_at(endpoint: String) -> ObjectRoot {
 fn an_s3_server_that_refuses_the_credentials_says_so_without_the_secret() {
     const ANSWER: &str = concat!(head!("403 Forbidden", "49"), "<Error><Code>SignatureDoesNotMatch</Code></Error>");
     let error = store_at(answering(&[ANSWER])).probe().unwrap_err();
-    assert_told(&error, VaultErrorKind::StoreUnavailable, &["credentials", "bucket/prefix"]);
+    assert_told(&error, VaultErrorKind::StoreRefused, &["credentials", "bucket/prefix"]);
     assert!(!format!("{error:?}").contains("hidden-secret"));
 }
 
 #[test]
-fn an_s3_bucket_that_does_not_exist_is_unavailable_and_not_an_empty_vault() {
+fn an_s3_bucket_that_does_not_exist_is_a_refusal_and_not_an_empty_vault() {
     const ANSWER: &str = concat!(head!("404 Not Found", "40"), "<Error><Code>NoSuchBucket</Code></Error>");
     let store = store_at(answering(&[ANSWER]));
-    assert_told(&store.read("trivault.json").unwrap_err(), VaultErrorKind::StoreUnavailable, &["bucket"]);
+    assert_told(&store.read("trivault.json").unwrap_err(), VaultErrorKind::StoreRefused, &["bucket"]);
     let vault = store.vault("vault").unwrap();
-    assert_told(&vault.list(FileKind::Snapshot).unwrap_err(), VaultErrorKind::StoreUnavailable, &["bucket"]);
+    assert_told(&vault.list(FileKind::Snapshot).unwrap_err(), VaultErrorKind::StoreRefused, &["bucket"]);
 }
 
 #[test]

@@ -44,7 +44,10 @@ pub enum ErrorCode {
     /// The source is gone, or another one stands under its name.
     SourceDetached,
     SourceUnavailable,
+    /// The store cannot be reached; later it may.
     StoreUnavailable,
+    /// The store refuses (credentials, rights, a bucket that is not there), and will until an operator changes something.
+    StoreRefused,
     StoreFull,
     /// Stored bytes do not match their checksums.
     Damaged,

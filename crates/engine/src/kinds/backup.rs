@@ -156,7 +156,10 @@ fn capture_all(context: &Arc<RunContext>, work: &BackupWork, pending: Vec<Pendin
             Err(error) if context.should_stop() => return Err(error),
             Err(error) => {
                 context.log(format!("{}: {}", part.source_name, error.error.sentence));
-                let store_is_gone = matches!(error.error.code, ErrorCode::StoreUnavailable | ErrorCode::StoreFull);
+                let store_is_gone = matches!(
+                    error.error.code,
+                    ErrorCode::StoreUnavailable | ErrorCode::StoreRefused | ErrorCode::StoreFull
+                );
                 failures.push((part, error));
                 if store_is_gone {
                     break;

@@ -250,7 +250,7 @@ fn previous(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<O
     };
     match StoredPart::open(&work.vault, &snapshot, &found.source_name) {
         Ok(stored) => Ok(Some((snapshot, stored))),
-        Err(error) if error.code == ErrorCode::StoreUnavailable => Err(error.into()),
+        Err(error) if matches!(error.code, ErrorCode::StoreUnavailable | ErrorCode::StoreRefused) => Err(error.into()),
         Err(error) => {
             context.log(format!("The previous backup cannot be built on ({error}); everything is read anew."));
             Ok(None)

@@ -23,12 +23,12 @@ pub(super) fn from_io(location: &str, doing: &str, error: io::Error) -> VaultErr
             "verify the vault; the next backup stores again what its source still has",
         ),
         ErrorKind::PermissionDenied => (
-            VaultErrorKind::StoreUnavailable,
+            VaultErrorKind::StoreRefused,
             format!("the store at {location} may not be used by the server's user ({doing}: permission denied)"),
             "give the user that runs the server the right to read and write this folder and everything in it",
         ),
         ErrorKind::ReadOnlyFilesystem => (
-            VaultErrorKind::StoreUnavailable,
+            VaultErrorKind::StoreRefused,
             format!("the store at {location} is mounted read-only ({doing})"),
             "look for disk errors in the system's log, then mount it writable again",
         ),
@@ -57,8 +57,8 @@ mod tests {
             (io::ErrorKind::StorageFull, VaultErrorKind::StoreFull),
             (io::ErrorKind::QuotaExceeded, VaultErrorKind::StoreFull),
             (io::ErrorKind::NotFound, VaultErrorKind::Missing),
-            (io::ErrorKind::PermissionDenied, VaultErrorKind::StoreUnavailable),
-            (io::ErrorKind::ReadOnlyFilesystem, VaultErrorKind::StoreUnavailable),
+            (io::ErrorKind::PermissionDenied, VaultErrorKind::StoreRefused),
+            (io::ErrorKind::ReadOnlyFilesystem, VaultErrorKind::StoreRefused),
             (io::ErrorKind::TimedOut, VaultErrorKind::StoreUnavailable),
         ];
         for (kind, expected) in cases {

@@ -111,7 +111,8 @@ pub struct Entry {
 /// The files of one vault.
 ///
 /// All methods block. Errors are [`crate::VaultErrorKind::Missing`] for a file that is not there, `Damaged` for one that is shorter than
-/// it must be, `StoreFull` when there is no room, and `StoreUnavailable` for everything that keeps the store from answering.
+/// it must be, `StoreFull` when there is no room, `StoreRefused` when the store says no, and `StoreUnavailable` for everything that keeps it from
+/// answering.
 pub trait Backend: Send + Sync + Debug {
     /// The place as the stock `restic -r` takes it: an absolute path, or `s3:http://host/bucket/prefix`.
     fn location(&self) -> String;

@@ -8,25 +8,30 @@ use std::io::ErrorKind;
 
 /// Longest piece of a server's answer that goes into a sentence, in characters.
 const ANSWER_MAX_CHARS: usize = 200;
+/// Codes of S3 for credentials that will not do, whatever the status they come with. A clock that is wrong is not among them: it may be set
+/// right by itself, after a machine has slept.
+const CREDENTIALS_REFUSED: [&str; 5] =
+    ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "InvalidSecurity"];
+/// Codes of S3 for a bucket that is served elsewhere.
+const ELSEWHERE: [&str; 3] = ["PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraint"];
 
 /// Turns a failed request into the vault's error. `doing` completes "while …".
 pub(super) fn from_object_store(location: &str, doing: &str, error: Error) -> VaultError {
     let told = chain(&error);
     let has = |code: &str| told.contains(code);
     let (kind, what, hint) = if has("NoSuchBucket") {
+        (VaultErrorKind::StoreRefused, "there is no such bucket".to_owned(), "create the bucket, or correct its name")
+    } else if CREDENTIALS_REFUSED.into_iter().any(has) || matches!(error, Error::Unauthenticated { .. }) {
         (
-            VaultErrorKind::StoreUnavailable,
-            "there is no such bucket".to_owned(),
-            "create the bucket, or correct its name",
-        )
-    } else if has("InvalidAccessKeyId")
-        || has("SignatureDoesNotMatch")
-        || matches!(error, Error::Unauthenticated { .. })
-    {
-        (
-            VaultErrorKind::StoreUnavailable,
+            VaultErrorKind::StoreRefused,
             "the server refuses the credentials".to_owned(),
             "check the store's access key, secret and region",
+        )
+    } else if ELSEWHERE.into_iter().any(has) {
+        (
+            VaultErrorKind::StoreRefused,
+            "the bucket is in another region or behind another endpoint".to_owned(),
+            "correct the store's region and endpoint",
         )
     } else if has("RequestTimeTooSkewed") {
         (
@@ -42,7 +47,7 @@ pub(super) fn from_object_store(location: &str, doing: &str, error: Error) -> Va
         )
     } else if matches!(error, Error::PermissionDenied { .. }) {
         (
-            VaultErrorKind::StoreUnavailable,
+            VaultErrorKind::StoreRefused,
             "the server refuses the request".to_owned(),
             "allow this key to list, read, write and delete below the store's prefix",
         )
@@ -116,8 +121,12 @@ mod tests {
     fn codes_of_the_server_become_kinds() {
         let generic = |text: &str| Error::Generic { store: "S3", source: text.to_owned().into() };
         let cases = [
-            ("<Code>NoSuchBucket</Code>", VaultErrorKind::StoreUnavailable, "no such bucket"),
-            ("<Code>SignatureDoesNotMatch</Code>", VaultErrorKind::StoreUnavailable, "credentials"),
+            ("<Code>NoSuchBucket</Code>", VaultErrorKind::StoreRefused, "no such bucket"),
+            ("<Code>SignatureDoesNotMatch</Code>", VaultErrorKind::StoreRefused, "credentials"),
+            ("<Code>ExpiredToken</Code>", VaultErrorKind::StoreRefused, "credentials"),
+            ("<Code>AuthorizationHeaderMalformed</Code>", VaultErrorKind::StoreRefused, "region"),
+            ("<Code>RequestTimeTooSkewed</Code>", VaultErrorKind::StoreUnavailable, "clocks"),
+            ("<Code>SlowDown</Code>", VaultErrorKind::StoreUnavailable, "SlowDown"),
             ("<Code>XMinioStorageFull</Code>", VaultErrorKind::StoreFull, "no room"),
             ("<Code>InvalidRange</Code>", VaultErrorKind::Damaged, "shorter"),
             ("connection refused", VaultErrorKind::StoreUnavailable, "connection refused"),
@@ -127,6 +136,28 @@ mod tests {
             assert_eq!(error.kind(), &kind, "{answer}");
             assert!(error.sentence().contains(words), "{}", error.sentence());
             assert!(error.hint().is_some());
+        }
+    }
+
+    /// Each cause has its line: the same request may succeed later, or will be refused until an operator changes something.
+    #[test]
+    fn what_the_server_has_refused_is_told_from_what_may_pass() {
+        let because = |text: &str| -> Box<dyn std::error::Error + Send + Sync> { text.to_owned().into() };
+        let path = || "b/config".to_owned();
+        let refused = [
+            Error::PermissionDenied { path: path(), source: because("403 AccessDenied") },
+            Error::Unauthenticated { path: path(), source: because("401") },
+            Error::PermissionDenied { path: path(), source: because("403 AccountProblem") },
+        ];
+        for error in refused {
+            let shown = error.to_string();
+            assert!(!broke_off(&error), "{shown}");
+            assert_eq!(from_object_store("s3:b", "x", error).kind(), &VaultErrorKind::StoreRefused, "{shown}");
+        }
+        for text in ["500 InternalError", "503 SlowDown", "429 TooManyRequests", "operation timed out", "reset by peer"]
+        {
+            let error = Error::Generic { store: "S3", source: because(text) };
+            assert_eq!(from_object_store("s3:b", "x", error).kind(), &VaultErrorKind::StoreUnavailable, "{text}");
         }
     }
 }

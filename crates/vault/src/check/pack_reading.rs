@@ -181,7 +181,9 @@ fn all_unreadable(listed: &IndexedPack, what: PackDamage, sentence: String) -> R
 fn still_works(core: &Core, error: VaultError) -> Result<String> {
     match error.kind() {
         VaultErrorKind::Damaged | VaultErrorKind::Missing => Ok(error.sentence().to_owned()),
-        VaultErrorKind::StoreUnavailable if core.backend.read(FileKind::Config, "config").is_ok() => {
+        VaultErrorKind::StoreUnavailable | VaultErrorKind::StoreRefused
+            if core.backend.read(FileKind::Config, "config").is_ok() =>
+        {
             Ok(error.sentence().to_owned())
         }
         _ => Err(error),

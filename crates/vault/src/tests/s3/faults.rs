@@ -202,7 +202,7 @@ fn credentials_that_are_withdrawn_in_the_middle_of_a_capture_are_named_at_once_a
             commit(capture, root.finish()?)
         })
         .unwrap_err();
-    assert_told(&error, &[VaultErrorKind::StoreUnavailable]);
+    assert_told(&error, &[VaultErrorKind::StoreRefused]);
     assert!(error.sentence().contains("credentials") && error.hint().unwrap().contains("access key"), "{error:?}");
     assert!(begin.elapsed() < Duration::from_secs(10), "a refusal is not tried again");
     cloud.proxy.heal();
@@ -230,4 +230,36 @@ fn a_listing_may_be_slow_and_one_that_never_ends_is_told() {
     assert_holds(&vault, &committed, &[(b"f", b"kept")]);
     cloud.proxy.heal();
     assert_eq!(vault.snapshots().unwrap().snapshots.len(), 1);
+}
+
+#[test]
+fn a_refusal_is_one_request_and_a_busy_server_is_asked_as_often_as_the_patience_says() {
+    let Some(cloud) = Cloud::start() else { return };
+    capture_files(&cloud.create("bad"), &[(b"f", b"kept")]).unwrap();
+    let store = cloud.faulty("bad");
+    let name = "ab".repeat(32);
+    let calls: [(&str, &dyn Fn() -> Result<()>); 4] = [
+        ("read", &|| store.read(FileKind::Config, "").map(drop)),
+        ("list", &|| store.list(FileKind::Snapshot).map(drop)),
+        ("upload", &|| store.write(FileKind::Pack, &name, b"pack")),
+        ("remove", &|| store.remove(FileKind::Pack, &name)),
+    ];
+    for (name, call) in calls {
+        for (fault, kind, requests) in [
+            (Fault::Refused(403, "AccessDenied"), VaultErrorKind::StoreRefused, 1..=1),
+            (Fault::Refused(403, "InvalidAccessKeyId"), VaultErrorKind::StoreRefused, 1..=1),
+            (Fault::Refused(400, "ExpiredToken"), VaultErrorKind::StoreRefused, 1..=1),
+            (Fault::Refused(404, "NoSuchBucket"), VaultErrorKind::StoreRefused, 1..=1),
+            // Fewer where the machine is so busy that the time for all attempts is over first.
+            (Fault::Refused(503, "SlowDown"), VaultErrorKind::StoreUnavailable, 2..=SHORT.attempts as u64 + 1),
+        ] {
+            cloud.proxy.plan(move |_| Some(fault));
+            assert_told(&call().unwrap_err(), &[kind]);
+            assert!(
+                requests.contains(&cloud.proxy.requests()),
+                "{name}: {fault:?}: {} requests",
+                cloud.proxy.requests()
+            );
+        }
+    }
 }
