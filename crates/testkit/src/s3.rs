@@ -5,6 +5,23 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
+/// Starts moto's server, whose threads look for an object and then store another one with nothing between them: of two requests that say
+/// `If-None-Match: *` both could succeed, which S3 promises not to let happen. So one PUT of an object is served at a time.
+const LAUNCHER: &str = "
+import threading
+from moto.s3.responses import S3Response
+from moto.server import main
+
+one_at_a_time, put_object = threading.Lock(), S3Response.put_object
+
+def put_alone(self):
+    with one_at_a_time:
+        return put_object(self)
+
+S3Response.put_object = put_alone
+main()
+";
+
 /// A running server; it ends with this value. Any key and secret are accepted, buckets must be made first.
 #[derive(Debug)]
 pub struct S3Server {
@@ -18,9 +35,9 @@ impl S3Server {
     /// # Panics
     /// When the server's virtual environment is absent or the server does not start; the message says what to do.
     pub fn start() -> Option<Self> {
-        let program = venv_program("s3", "moto_server")?;
+        let program = venv_program("s3", "python3")?;
         let mut child = Command::new(&program)
-            .args(["-H", "127.0.0.1", "-p", "0"])
+            .args(["-c", LAUNCHER, "-H", "127.0.0.1", "-p", "0"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -132,7 +132,8 @@ pub trait Backend: Send + Sync + Debug {
     /// Stores a file whole, over an older one of that name. When this returns, the file and its directory entry are durable.
     fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()>;
 
-    /// Stores a file only when none of that name is there; `false` says that there was one, which is then untouched.
+    /// Stores a file only when none of that name is there; `false` says that there was one, which is then untouched. Of several calls at once
+    /// exactly one hears `true`, whatever their bytes are.
     fn create(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<bool>;
 
     /// Removes a file; one that is not there is a success.

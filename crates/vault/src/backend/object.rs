@@ -9,13 +9,17 @@ use super::object_failure::{broke_off, from_object_store};
 use super::runtime::block_on;
 use super::s3::{S3Location, S3Patience};
 use super::{Backend, Entry, FileKind, is_content_name};
+use crate::crypto::fill_random;
 use crate::error::{Result, VaultError, VaultErrorKind};
+use crate::id::Id;
 use futures_util::TryStreamExt;
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::{
-    Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+    Attribute, Attributes, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload,
 };
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -29,6 +33,8 @@ const ATTEMPTS: usize = 4;
 /// No such attempt begins later than this after the first: what takes longer the client has repeated itself, and a server that is away shall be
 /// reported, not waited for.
 const ATTEMPTS_WITHIN: Duration = Duration::from_secs(10);
+/// Names who created an object that may be created only once, in the object's metadata.
+const CREATOR: Attribute = Attribute::Metadata(Cow::Borrowed("trivault-creator"));
 /// Between two of these attempts, times the attempt's number.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -120,6 +126,10 @@ impl Objects {
     }
 
     pub(super) fn get(&self, name: &str, range: Option<std::ops::Range<u64>>) -> Result<Vec<u8>> {
+        self.get_with_attributes(name, range).map(|(bytes, _)| bytes)
+    }
+
+    fn get_with_attributes(&self, name: &str, range: Option<std::ops::Range<u64>>) -> Result<(Vec<u8>, Attributes)> {
         let key = self.key(name);
         self.send(&format!("reading {name}"), |client| {
             let key = key.clone();
@@ -127,8 +137,12 @@ impl Objects {
             async move {
                 let found = client.get_opts(&key, options).await?;
                 let promised = found.range.end.saturating_sub(found.range.start);
+                let attributes = found.attributes.clone();
                 let bytes = Vec::from(found.bytes().await?);
-                if bytes.len() as u64 == promised { Ok(bytes) } else { Err(cut_short(bytes.len(), promised)) }
+                match bytes.len() as u64 == promised {
+                    true => Ok((bytes, attributes)),
+                    false => Err(cut_short(bytes.len(), promised)),
+                }
             }
         })
     }
@@ -142,21 +156,33 @@ impl Objects {
         found.map(|meta| meta.size)
     }
 
-    /// Stores an object; `false` only for [`PutMode::Create`], when there was another one.
-    pub(super) fn put(&self, name: &str, bytes: &[u8], mode: PutMode) -> Result<bool> {
-        let (key, payload) = (self.key(name), PutPayload::from(bytes.to_vec()));
+    /// Stores an object, over another one.
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.upload(name, bytes, &PutOptions::default())?
+            .map_err(|error| self.failed(&format!("writing {name}"), error))
+    }
+
+    /// Stores an object where there is none; `false` when there is one, even of the same bytes.
+    ///
+    /// "There is one" may also be the answer to a request that was repeated after its own success got lost. So each call signs what it
+    /// creates, and looks at the signature of what it finds.
+    pub(super) fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
+        let mut random = [0; 32];
+        fill_random(&mut random)?;
+        let signature = Id::from_bytes(random).to_hex();
+        let mut options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        options.attributes.insert(CREATOR, signature.clone().into());
         for _ in 0..CREATE_ATTEMPTS {
-            let sent = self.send_by(&self.uploads, |client| {
-                let (key, payload) = (key.clone(), payload.clone());
-                let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
-                async move { client.put_opts(&key, payload, options).await }
-            });
-            match sent? {
-                Ok(_) => return Ok(true),
-                // "Conflict" may also mean another request in flight that fails in the end, or an own one whose answer got lost: look.
-                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) if mode == PutMode::Create => {
-                    match self.get(name, None) {
-                        Ok(found) => return Ok(found == bytes),
+            match self.upload(name, bytes, &options)? {
+                Ok(()) => return Ok(true),
+                // "Conflict" may also mean another request in flight that fails in the end: look.
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
+                    match self.get_with_attributes(name, None) {
+                        Ok((found, attributes)) => {
+                            // Without any signature a server does not keep them, or somebody else's program made it.
+                            let signed = attributes.get(&CREATOR).map(|found| **found == *signature);
+                            return Ok(signed.unwrap_or(found == bytes));
+                        }
                         Err(error) if *error.kind() == VaultErrorKind::Missing => {}
                         Err(error) => return Err(error),
                     }
@@ -167,6 +193,14 @@ impl Objects {
         let sentence = format!("the store at {} keeps answering \"conflict\" (writing {name})", self.location);
         Err(VaultError::new(VaultErrorKind::StoreUnavailable, sentence)
             .with_hint("see whether another server uses this store, then run the job again"))
+    }
+
+    fn upload(&self, name: &str, bytes: &[u8], options: &PutOptions) -> Result<object_store::Result<()>> {
+        let (key, payload) = (self.key(name), PutPayload::from(bytes.to_vec()));
+        self.send_by(&self.uploads, |client| {
+            let (key, payload, options) = (key.clone(), payload.clone(), options.clone());
+            async move { client.put_opts(&key, payload, options).await.map(drop) }
+        })
     }
 
     pub(super) fn delete(&self, name: &str) -> Result<()> {
@@ -288,11 +322,11 @@ impl Backend for ObjectBackend {
     }
 
     fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()> {
-        self.objects.put(&kind.path(name)?, bytes, PutMode::Overwrite).map(|_| ())
+        self.objects.put(&kind.path(name)?, bytes)
     }
 
     fn create(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<bool> {
-        self.objects.put(&kind.path(name)?, bytes, PutMode::Create)
+        self.objects.create(&kind.path(name)?, bytes)
     }
 
     fn remove(&self, kind: FileKind, name: &str) -> Result<()> {

@@ -5,7 +5,6 @@ use super::object::{ObjectBackend, Objects};
 use super::s3::{S3Location, S3Patience};
 use super::store_root::{Probe, StoreRoot, checked_name, probe_by_writing};
 use crate::error::Result;
-use object_store::PutMode;
 use std::sync::Arc;
 
 /// A store below an S3 prefix.
@@ -41,11 +40,11 @@ impl StoreRoot for ObjectRoot {
     }
 
     fn write_atomic(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        self.objects.put(checked_name(name)?, bytes, PutMode::Overwrite).map(|_| ())
+        self.objects.put(checked_name(name)?, bytes)
     }
 
     fn create(&self, name: &str, bytes: &[u8]) -> Result<bool> {
-        self.objects.put(checked_name(name)?, bytes, PutMode::Create)
+        self.objects.create(checked_name(name)?, bytes)
     }
 
     fn remove(&self, name: &str) -> Result<()> {

@@ -96,6 +96,10 @@ pub fn creation(place: &Place) {
         assert_eq!(wins.len(), 1, "{kind:?}");
         assert_eq!(place.vault.read(kind, &name(9)).unwrap(), [wins[0] as u8; 100]);
         assert!(!place.vault.create(kind, &name(9), b"late").unwrap());
+        assert!(
+            !place.vault.create(kind, &name(9), &[wins[0] as u8; 100]).unwrap(),
+            "the same bytes are not the same call"
+        );
         assert_eq!(place.vault.list(kind).unwrap().len(), 1);
     }
 }

@@ -37,14 +37,15 @@ impl Cloud {
         Some(Self { server, proxy })
     }
 
-    /// A prefix, reached without the proxy.
+    /// A prefix, reached without the proxy. With the usual patience: on a busy machine the server may take seconds to answer, and no fault
+    /// is given here that had to be noticed.
     pub fn plain(&self, prefix: &str) -> Arc<dyn Backend> {
-        connect(self.server.endpoint(), prefix)
+        connect(self.server.endpoint(), prefix, S3Patience::default())
     }
 
     /// The same through the proxy.
     pub fn faulty(&self, prefix: &str) -> Arc<dyn Backend> {
-        connect(self.proxy.endpoint(), prefix)
+        connect(self.proxy.endpoint(), prefix, SHORT)
     }
 
     pub fn create(&self, prefix: &str) -> Vault {
@@ -81,14 +82,14 @@ impl Cloud {
     }
 }
 
-fn connect(endpoint: String, prefix: &str) -> Arc<dyn Backend> {
+fn connect(endpoint: String, prefix: &str, patience: S3Patience) -> Arc<dyn Backend> {
     let location = S3Location {
         endpoint: Some(endpoint),
         allow_http: true,
         credentials: Some(S3Credentials::new("test", "test")),
         ..S3Location::new(BUCKET, prefix)
     };
-    Arc::new(ObjectBackend::connect_with(&location, SHORT).unwrap())
+    Arc::new(ObjectBackend::connect_with(&location, patience).unwrap())
 }
 
 pub fn open_at(backend: Arc<dyn Backend>) -> Result<Vault> {
