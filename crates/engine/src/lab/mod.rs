@@ -1,7 +1,7 @@
 //! Tests of the engine as a whole: real sources, a real store, a real metadata database; only time is made.
 
 mod backups;
-mod bench;
+pub(crate) mod bench;
 mod cancels;
 mod care_cancels;
 mod database_restarts;

@@ -21,6 +21,13 @@ use crate::{
 /// What this binary writes. Later ones read it; what they do not understand of it, they leave out and say so.
 pub(crate) const FORMAT: u32 = 1;
 
+/// What was found where a configuration lies.
+pub(crate) enum Parsed {
+    Known(Box<Configuration>),
+    /// Of a format that only a later version reads.
+    Later(u32),
+}
+
 /// Lists of objects are kept loosely, so that one that a reader does not understand hides no other.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Configuration {
@@ -83,6 +90,21 @@ pub(crate) struct CapturedSchedule {
 }
 
 impl Configuration {
+    /// # Errors
+    /// When it is no configuration, or not a whole one.
+    pub(crate) fn parse(json: &[u8]) -> serde_json::Result<Parsed> {
+        /// All that every format has.
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let Format { format } = serde_json::from_slice(json)?;
+        if format > FORMAT {
+            return Ok(Parsed::Later(format));
+        }
+        serde_json::from_slice(json).map(|found| Parsed::Known(Box::new(found)))
+    }
+
     /// The secret of an object.
     pub(crate) fn secret(&self, of: ObjectRef) -> Option<Vec<u8>> {
         let found = self.secrets.iter().find(|secret| secret.of == of)?;

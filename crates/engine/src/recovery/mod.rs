@@ -9,6 +9,8 @@
 //! finds the store adopted and no longer writes to it.
 
 mod configuration;
+#[cfg(test)]
+mod format_tests;
 mod found;
 mod history;
 mod opening;

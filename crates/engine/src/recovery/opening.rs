@@ -12,7 +12,7 @@ use trivault_vault::{
 };
 
 use super::{
-    configuration::{self, Configuration},
+    configuration::{Configuration, Parsed},
     found::{FoundPart, read_file},
 };
 use crate::{
@@ -73,6 +73,8 @@ pub(super) struct Survey {
     pub(super) parts: BTreeMap<PartId, FoundPart>,
     /// The newest configuration that can be read, with the snapshot that holds it and its history.
     pub(super) configuration: Option<(Configuration, Snapshot)>,
+    /// The highest format of configurations that only a later version reads.
+    pub(super) later_format: Option<u32>,
     /// Every snapshot of the store's own vault and of those of passcodes, lower-case hex.
     pub(super) snapshots: HashSet<String>,
     /// Snapshots in each vault of a passcode, by its path.
@@ -184,7 +186,7 @@ fn survey(root: &dyn StoreRoot, vault: &Vault) -> Result<Survey> {
             survey.foreign.push(format!("{} {}", record.hostname, record.paths.join(" ")));
         }
     }
-    survey.configuration = newest(vault, configurations)?;
+    (survey.configuration, survey.later_format) = newest(vault, configurations)?;
     for folder in root.list_dirs(PASSCODE_VAULTS).or_else(nothing_there)? {
         let path = format!("{PASSCODE_VAULTS}/{folder}");
         let listed = root.vault(&path).and_then(|backend| backend.list(FileKind::Snapshot)).map_err(from_vault)?;
@@ -205,15 +207,14 @@ fn nothing_there(error: trivault_vault::VaultError) -> Result<Vec<String>> {
     }
 }
 
-/// The newest configuration that can be read and that this version understands.
-fn newest(vault: &Vault, snapshots: Vec<Snapshot>) -> Result<Option<(Configuration, Snapshot)>> {
+/// The newest configuration that can be read and that this version understands, and the highest format among the newer ones.
+fn newest(vault: &Vault, snapshots: Vec<Snapshot>) -> Result<(Option<(Configuration, Snapshot)>, Option<u32>)> {
+    let mut later = None;
     for snapshot in snapshots.into_iter().rev() {
         match read_file(vault, &snapshot, CONFIGURATION_FILE, LONGEST_CONFIGURATION) {
-            Ok(Some(bytes)) => match serde_json::from_slice::<Configuration>(&bytes) {
-                Ok(found) if found.format <= configuration::FORMAT => return Ok(Some((found, snapshot))),
-                Ok(found) => {
-                    tracing::warn!(found.format, "a later version wrote this configuration; it is passed over")
-                }
+            Ok(Some(bytes)) => match Configuration::parse(&bytes) {
+                Ok(Parsed::Known(found)) => return Ok((Some((*found, snapshot)), later)),
+                Ok(Parsed::Later(format)) => later = later.max(Some(format)),
                 Err(error) => tracing::warn!(%error, "a configuration is not understood and passed over"),
             },
             Ok(None) => {}
@@ -223,7 +224,7 @@ fn newest(vault: &Vault, snapshots: Vec<Snapshot>) -> Result<Option<(Configurati
             Err(error) => return Err(error),
         }
     }
-    Ok(None)
+    Ok((None, later))
 }
 
 impl Survey {

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::{
-    KNOWN_AS, PREDECESSORS, PartRecord, Recovery, RecoverySummary, UNFINISHED,
+    KNOWN_AS, PREDECESSORS, PartRecord, Recovery, RecoverySummary, UNFINISHED, configuration,
     found::FoundPart,
     history, placing,
     revive::{Told, revive, unknown_source},
@@ -38,7 +38,8 @@ impl Engine {
     ///
     /// # Errors
     /// `Forbidden`, `InUse` (a server runs here; somebody works on the store, unless `force`), `AlreadyExists(Store)` (another
-    /// installation lives in this data directory), `StoreUnavailable`, `DatabaseUnavailable`.
+    /// installation lives in this data directory), `Unsupported` (a later version wrote the catalogue, unless `force`), `StoreUnavailable`,
+    /// `DatabaseUnavailable`.
     pub async fn recover(&self, caller: &Caller, recovery: Arc<Recovery>, force: bool) -> Result<RecoverySummary> {
         caller.require(Role::Admin)?;
         caller.require_everything()?;
@@ -68,6 +69,18 @@ async fn refuse_beside_others(inner: &Inner, recovery: &Recovery, force: bool) -
             "An installation of its own lives in this data directory (or metadata database) already.",
         )
         .hint("Recover into an empty data directory: --data-dir DIR. To read this store beside others, attach it: trivault store add."));
+    }
+    if let Some(format) = recovery.survey.later_format
+        && !force
+    {
+        let known = configuration::FORMAT;
+        let sentence = format!(
+            "A later version of Trivault wrote the catalogue in this store: its format is {format}, and this version reads up to {known}."
+        );
+        return Err(Error::new(ErrorCode::Unsupported, sentence).hint(
+            "Recover with that version or a later one. --force leaves out what only they can read: what is older comes back, and the backups \
+             themselves as their snapshots describe them.",
+        ));
     }
     let own = format!("trivault-{}", inner.installation);
     if let Some(lock) = recovery.survey.locks.iter().find(|lock| lock.hostname != own)

@@ -33,6 +33,8 @@ pub struct RecoverySummary {
     pub opened_with: &'static str,
     /// `None`: backups are rebuilt from their own snapshots alone.
     pub configuration_captured_at: Option<DateTime<Utc>>,
+    /// The format of a newer configuration that only a later version reads; it is left out.
+    pub later_format: Option<u32>,
     pub repositories: u64,
     pub plans: u64,
     pub sources: u64,
@@ -107,6 +109,7 @@ impl Recovery {
                 .configuration
                 .as_ref()
                 .map(|(configuration, snapshot)| configuration.captured_at.unwrap_or(snapshot.record.time)),
+            later_format: survey.later_format,
             repositories: 0,
             plans: 0,
             sources: 0,

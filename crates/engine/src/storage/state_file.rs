@@ -24,7 +24,6 @@ const PASSWORD_BYTES: usize = 32;
 
 /// A store's own record.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct StoreState {
     pub(crate) format: u32,
     /// The installation that writes here.
@@ -35,6 +34,9 @@ pub(crate) struct StoreState {
     /// Password of the server vault, sealed under the server key; base64.
     sealed_password: String,
     pub(crate) created_at: DateTime<Utc>,
+    /// What a later version has added without another format; it is written back as it was.
+    #[serde(flatten)]
+    added_later: serde_json::Map<String, serde_json::Value>,
 }
 
 impl StoreState {
@@ -51,6 +53,7 @@ impl StoreState {
             salt: BASE64_STANDARD.encode(salt),
             sealed_password: BASE64_STANDARD.encode(sealed),
             created_at: now,
+            added_later: serde_json::Map::new(),
         })
     }
 
@@ -150,6 +153,25 @@ mod tests {
         let text = std::fs::read_to_string(folder.path().join(STATE_FILE)).unwrap();
         assert!(!text.contains(password.expose()));
         assert!(read.password(&ServerKey::new([2; 32])).is_err());
+    }
+
+    #[test]
+    fn what_a_later_version_added_is_read_over_and_kept_when_the_record_is_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = LocalRoot::new(folder.path()).unwrap();
+        let key = ServerKey::new([1; 32]);
+        let state =
+            StoreState::new(Uuid::from_u128(1), StoreId(Uuid::from_u128(2)), &key, DateTime::UNIX_EPOCH).unwrap();
+        let mut json: serde_json::Value = serde_json::from_slice(&state.to_bytes().unwrap()).unwrap();
+        json["region_of_origin"] = serde_json::json!({"name": "moon"});
+        root.write_atomic(STATE_FILE, json.to_string().as_bytes()).unwrap();
+        let read = StoreState::read(&root).unwrap().unwrap();
+        let password = read.password(&key).unwrap();
+        read.adopted(Uuid::from_u128(3), &key, &password).unwrap().replace(&root).unwrap();
+        let text = std::fs::read_to_string(folder.path().join(STATE_FILE)).unwrap();
+        let again: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(again["region_of_origin"], json["region_of_origin"]);
+        assert_eq!(again["installation"], Uuid::from_u128(3).to_string());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `trivault recover`: a server rebuilt from a store alone.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use trivault_engine::{
     Recovery, RecoveryOptions, RecoverySecret, RecoverySummary, ServerKey, ServerKeyLocation, StoreLocation,
@@ -34,11 +34,41 @@ pub async fn run(common: &Common, arguments: RecoverArguments) -> Result<(), Str
         let summary = recovery.summary().await.map_err(sentence)?;
         return show(&summary, &arguments, "would be rebuilt from");
     }
+    refuse_foreign_files(&configuration.data_directory)?;
     let key = key_location(&recovery, &configuration)?;
     let engine = wiring::open_engine_with(&configuration, false, key).await?;
     let recovered = engine.recover(&local_caller(), recovery, arguments.force).await;
     engine.shutdown(std::time::Duration::ZERO).await;
     show(&recovered.map_err(sentence)?, &arguments, "was rebuilt from")
+}
+
+/// What may lie in a data directory that no server has used yet: the key, stores, and what a file system puts at its root.
+const BEFORE_FIRST_USE: [&str; 3] = ["server.key", "stores", "lost+found"];
+/// The first thing that an engine puts into its data directory.
+const USED: &str = "node.id";
+/// Names that a refusal lists.
+const MOST_NAMES: usize = 5;
+
+/// A folder in which somebody keeps other things is no place for a server's metadata. Those of servers are judged by their metadata.
+fn refuse_foreign_files(data_directory: &Path) -> Result<(), String> {
+    let Ok(entries) = std::fs::read_dir(data_directory) else { return Ok(()) };
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
+    if names.iter().any(|name| name == USED) {
+        return Ok(());
+    }
+    names.retain(|name| !BEFORE_FIRST_USE.contains(&name.as_str()));
+    if names.is_empty() {
+        return Ok(());
+    }
+    names.sort();
+    let more = if names.len() > MOST_NAMES { ", ..." } else { "" };
+    names.truncate(MOST_NAMES);
+    Err(format!(
+        "The data directory {} holds files that are not Trivault's: {}{more}. Recover into an empty one: --data-dir DIR.",
+        data_directory.display(),
+        names.join(", ")
+    ))
 }
 
 /// A directory, or `s3://BUCKET/PREFIX?endpoint=...&region=...`.
@@ -139,6 +169,7 @@ fn show(summary: &RecoverySummary, arguments: &RecoverArguments, verb: &str) -> 
         installation_before,
         opened_with,
         configuration_captured_at,
+        later_format,
         repositories,
         plans,
         sources,
@@ -160,6 +191,11 @@ fn show(summary: &RecoverySummary, arguments: &RecoverArguments, verb: &str) -> 
         Some(at) => format!("Its configuration was captured at {}.", output::instant(Some(*at))),
         None => "It holds no configuration: plans, schedules, retention and users are not known.".to_owned(),
     })?;
+    if let Some(format) = later_format {
+        output::line(&format!(
+            "A newer configuration (format {format}) was written by a later version and is left out: recover with that version instead."
+        ))?;
+    }
     let mut table = output::Table::new(&["WHAT", "COUNT"]);
     let rows = [
         ("repositories", repositories),
