@@ -396,7 +396,7 @@ fn copy_template(binaries: &Path, account: Account, folder: &Path, data: &Path) 
     }
     let output = account
         .command(&binaries.join("initdb"))
-        .args(["--no-sync", "-A", "trust", "-U", "postgres", "--no-locale", "-E", "UTF8", "--no-instructions", "-D"])
+        .args(["--no-sync", "-A", "trust", "-U", "postgres", "--no-locale", "-E", "UTF8", "-D"])
         .arg(data)
         .current_dir(folder)
         .output()
