@@ -207,8 +207,11 @@ fn nothing_there(error: trivault_vault::VaultError) -> Result<Vec<String>> {
     }
 }
 
+/// A configuration and the snapshot that holds it.
+type Found = Option<(Configuration, Snapshot)>;
+
 /// The newest configuration that can be read and that this version understands, and the highest format among the newer ones.
-fn newest(vault: &Vault, snapshots: Vec<Snapshot>) -> Result<(Option<(Configuration, Snapshot)>, Option<u32>)> {
+fn newest(vault: &Vault, snapshots: Vec<Snapshot>) -> Result<(Found, Option<u32>)> {
     let mut later = None;
     for snapshot in snapshots.into_iter().rev() {
         match read_file(vault, &snapshot, CONFIGURATION_FILE, LONGEST_CONFIGURATION) {

@@ -106,10 +106,13 @@ impl Tools {
     }
 }
 
+/// A program's file: path, inode, size, and when it was changed last.
+type Identity = (PathBuf, u64, u64, i64, i64);
+
 /// What a program answers to `--version`. It is asked once for as long as its file stays the same: a restore would start the
 /// programs five times to learn it.
 fn version(program: &Path) -> io::Result<Output> {
-    static ANSWERS: Mutex<Option<HashMap<(PathBuf, u64, u64, i64, i64), Output>>> = Mutex::new(None);
+    static ANSWERS: Mutex<Option<HashMap<Identity, Output>>> = Mutex::new(None);
     let file = fs::metadata(program)?;
     let key = (program.to_owned(), file.ino(), file.size(), file.ctime(), file.ctime_nsec());
     let remembered = |key| ANSWERS.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.get(key).cloned();

@@ -96,6 +96,7 @@ impl Build<'_, '_> {
         run.check()?;
         // It carries the run's name, so that a statement of it is ended with the others.
         let mut server = server::open(settings, &names.database, &run.purpose)?;
+        run.meet(&server);
         // What an earlier attempt of this job left.
         drop_database(&mut server, &names.temporary)?;
         create(&mut server, &names.temporary, &captured.database)?;

@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -36,6 +36,8 @@ pub(super) struct Run<'a> {
     bytes: AtomicU64,
     items: AtomicU64,
     stopped: AtomicBool,
+    /// The server's, as a session has told it; 0 before.
+    server_major: AtomicU32,
     phase: Mutex<Phase>,
 }
 
@@ -58,6 +60,7 @@ impl<'a> Run<'a> {
             bytes: AtomicU64::new(0),
             items: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
+            server_major: AtomicU32::new(0),
             phase: Mutex::new(Phase::Building),
         }
     }
@@ -74,6 +77,15 @@ impl<'a> Run<'a> {
     /// Lets all threads of the restore end.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Remembers the version of the server that the restore goes to.
+    pub(super) fn meet(&self, server: &Session) {
+        self.server_major.store(server.server_version() / 10_000, Ordering::Relaxed);
+    }
+
+    pub(super) fn server_major(&self) -> u32 {
+        self.server_major.load(Ordering::Relaxed)
     }
 
     /// A session in the database that is worked on.

@@ -2,8 +2,9 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek, Write},
+    io::{BufRead, BufReader, Read, Seek, Write},
     process::{Child, ChildStdin, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -19,6 +20,11 @@ const POLL: Duration = Duration::from_millis(20);
 const COMPLAINT_BYTES: usize = 16 * 1024;
 /// A script of nothing but definitions, bytes.
 const SCRIPT_BYTES: u64 = 256 * 1024 * 1024;
+/// The limit that the program lifts for itself, and the version since which there is one.
+const LIMIT: &str = "transaction_timeout";
+const LIMIT_SINCE: u32 = 17;
+/// Its status after complaints that did not stop it.
+const COMPLAINED: i32 = 1;
 /// Settings of roles and databases do not reach what we restore.
 const OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
      -c default_transaction_read_only=off -c synchronous_commit=off";
@@ -38,19 +44,24 @@ pub(super) enum Archive<'a> {
 pub(super) fn restore(run: &Run<'_>, tools: &Tools, arguments: &[String], archive: Archive<'_>) -> Result<()> {
     // A name in the form of a connection string, for a bare one may be taken for such a string.
     let database = run.settings.database.replace('\\', "\\\\").replace('\'', "\\'");
-    let mut all = vec!["--exit-on-error".to_owned(), "--no-password".to_owned()];
-    all.push(format!("--dbname=dbname='{database}'"));
+    let mut all = vec!["--no-password".to_owned(), format!("--dbname=dbname='{database}'")];
+    // From 17 on the program begins by setting a limit that earlier servers do not know, and would stop there.
+    let forgives = tools.major >= LIMIT_SINCE && run.server_major() < LIMIT_SINCE;
+    if !forgives {
+        all.push("--exit-on-error".to_owned());
+    }
     all.extend_from_slice(arguments);
-    go(run, tools, &all, archive).map(drop)
+    go(run, tools, &all, archive, forgives).map(drop)
 }
 
 /// The statements that would restore an archive.
 pub(super) fn script(run: &Run<'_>, tools: &Tools, arguments: &[String], archive: &[u8]) -> Result<String> {
     let mut all = vec!["--file=-".to_owned()];
     all.extend_from_slice(arguments);
-    let script = go(run, tools, &all, Archive::Bytes(archive))?;
-    // Newer versions frame a script with commands for psql.
+    let script = go(run, tools, &all, Archive::Bytes(archive), false)?;
+    // Newer versions frame a script with commands for psql, and set a limit that earlier servers do not know.
     let text = String::from_utf8_lossy(&script);
+    let text = text.replacen(&format!("SET {LIMIT} = 0;\n"), "", 1);
     Ok(text.lines().filter(|line| !line.starts_with('\\')).fold(String::new(), |mut all, line| {
         all.push_str(line);
         all.push('\n');
@@ -58,7 +69,7 @@ pub(super) fn script(run: &Run<'_>, tools: &Tools, arguments: &[String], archive
     }))
 }
 
-fn go(run: &Run<'_>, tools: &Tools, arguments: &[String], archive: Archive<'_>) -> Result<Vec<u8>> {
+fn go(run: &Run<'_>, tools: &Tools, arguments: &[String], archive: Archive<'_>, forgives: bool) -> Result<Vec<u8>> {
     run.check()?;
     let mut command = tools.command(PROGRAM, &run.settings, &run.purpose);
     command.args(arguments).env("PGOPTIONS", OPTIONS).stderr(Stdio::piped()).stdout(Stdio::piped());
@@ -74,30 +85,36 @@ fn go(run: &Run<'_>, tools: &Tools, arguments: &[String], archive: Archive<'_>) 
     };
     let mut child = command.spawn().map_err(|error| absent(tools, error))?;
     let (input, output, complaints) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let failed = AtomicBool::new(false);
     thread::scope(|scope| {
         let feeding = feed.zip(input).map(|(feed, input)| scope.spawn(move || pour(feed, input)));
         let output = output.map(|output| scope.spawn(move || read_up_to(output, SCRIPT_BYTES)));
-        let complaints = complaints.map(|complaints| scope.spawn(move || beginning_of(complaints)));
-        let ended = wait(run, &mut child);
+        let complaints = complaints.map(|complaints| scope.spawn(|| listen(complaints, &failed)));
+        let ended = wait(run, &mut child, &failed);
         let fed = feeding.map_or(Ok(Ok(())), thread::ScopedJoinHandle::join).map_err(|_| defect())?;
         let said = complaints.map_or_else(String::new, |complaints| complaints.join().unwrap_or_default());
         let output = output.map_or_else(Vec::new, |output| output.join().unwrap_or_default());
-        let success = ended?;
+        let success = match ended? {
+            Some(0) => true,
+            Some(COMPLAINED) => forgives && !failed.load(Ordering::Acquire),
+            _ => false,
+        };
         fed?;
         if success { Ok(output) } else { Err(complaint::explain(&said)) }
     })
 }
 
-/// Waits for the end, or ends it when the restore is to stop. Answers whether it went well.
-fn wait(run: &Run<'_>, child: &mut Child) -> Result<bool> {
+/// Waits for the end, or ends it when the restore is to stop or has failed. Answers the program's status.
+fn wait(run: &Run<'_>, child: &mut Child, failed: &AtomicBool) -> Result<Option<i32>> {
     loop {
-        if let Err(stop) = run.check() {
+        let stop = run.check();
+        if stop.is_err() || failed.load(Ordering::Acquire) {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(stop);
+            return stop.map(|()| None);
         }
         match child.try_wait() {
-            Ok(Some(status)) => return Ok(status.success()),
+            Ok(Some(status)) => return Ok(status.code()),
             Ok(None) => thread::sleep(POLL),
             Err(error) => {
                 return Err(SourceError::new(ErrorKind::Internal, "pg_restore was lost.").because(error));
@@ -137,12 +154,20 @@ fn read_up_to(from: impl Read, limit: u64) -> Vec<u8> {
     bytes
 }
 
-/// Reads all and keeps the beginning: the first complaint is what the restore ended with.
-fn beginning_of(mut from: impl Read) -> String {
-    let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
-    while let Ok(read @ 1..) = from.read(&mut buffer) {
-        let room = COMPLAINT_BYTES.saturating_sub(kept.len()).min(read);
-        kept.extend_from_slice(buffer.get(..room).unwrap_or_default());
+/// Reads all and keeps the beginning: the first complaint is what the restore ended with. Notes when there is an error, but for
+/// that of the limit which the server does not know.
+fn listen(from: impl Read, failed: &AtomicBool) -> String {
+    let (mut kept, mut from, mut line) = (Vec::new(), BufReader::new(from), Vec::new());
+    while let Ok(1..) = from.read_until(b'\n', &mut line) {
+        let text = String::from_utf8_lossy(&line);
+        if !text.contains(LIMIT) {
+            let room = COMPLAINT_BYTES.saturating_sub(kept.len()).min(line.len());
+            kept.extend_from_slice(line.get(..room).unwrap_or_default());
+            if text.contains(": error: ") {
+                failed.store(true, Ordering::Release);
+            }
+        }
+        line.clear();
     }
     String::from_utf8_lossy(&kept).into_owned()
 }
