@@ -219,7 +219,11 @@ async fn refuse_unfinished_recovery(db: &Database) -> Result<()> {
 
 /// Refuses a server key that is not the one this installation was made with, before anything is sealed with it.
 async fn prove_key(db: &Database, key: &ServerKey, now: chrono::DateTime<chrono::Utc>) -> Result<()> {
-    let proof = db.setting_or_insert(KEY_PROOF, &key.seal(KEY_PROOF, KEY_PROOF_TEXT)?, now).await?;
+    // Sealing gathers entropy for longer than the rest of a command takes: it is done once, not at every start.
+    let proof = match db.setting(KEY_PROOF).await? {
+        Some(proof) => proof,
+        None => db.setting_or_insert(KEY_PROOF, &key.seal(KEY_PROOF, KEY_PROOF_TEXT)?, now).await?,
+    };
     key.open(KEY_PROOF, &proof).map(drop).map_err(|error| {
         Error::new(ErrorCode::Damaged, "The server key does not belong to this metadata database.")
             .hint("Put the right server.key into the data directory, or name it with --key-file.")

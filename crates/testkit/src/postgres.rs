@@ -33,8 +33,14 @@ const DEFAULT_PORT: u16 = 5432;
 /// Ports that are tried: between the choice and the start somebody may take one.
 const PORT_ATTEMPTS: u32 = 5;
 /// What a test's data need not survive.
-const QUICK: [&str; 4] =
-    ["shared_buffers=16MB", "full_page_writes=off", "synchronous_commit=off", "max_connections=100"];
+const QUICK: [&str; 5] = [
+    "shared_buffers=16MB",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "max_connections=100",
+    // In its folder: a server that is killed leaves nothing in /dev/shm.
+    "dynamic_shared_memory_type=mmap",
+];
 
 /// A running server.
 #[derive(Debug)]
