@@ -168,7 +168,7 @@ async fn a_place_that_is_not_empty_is_refused_with_what_is_in_it_and_nothing_of_
     let users = other.json(&["user", "list", "--json"]);
     assert!(other.stop());
     let text = recover(&lost.world.path().join("fresh"), &configured);
-    assert!(text.contains("(or metadata database)") && text.contains("Recover into an empty"), "{text}");
+    assert!(text.contains("does not belong to this metadata database"), "another key has sealed what is there: {text}");
     assert_eq!(other.json(&["user", "list", "--json"]), users);
 
     // What was refused has taken nothing from the store.

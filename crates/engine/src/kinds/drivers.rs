@@ -31,17 +31,17 @@ pub(crate) fn attached(context: &RunContext, id: SourceId) -> JobResult<(Source,
             .hint("Put it back into the configuration, or restore into another place.")
             .into());
     }
-    let config = context.wait(context.inner.with_secret(id, source.config.clone()))?;
+    let config = context.wait_out(|| context.inner.with_secret(id, source.config.clone()))?;
     let driver = open(context, &config)?;
     Ok((source, driver))
 }
 
 pub(crate) fn row(context: &RunContext, id: SourceId) -> JobResult<Source> {
-    let found = context.wait(context.inner.db.source(id))?;
+    let found = context.wait_out(|| context.inner.db.source(id))?;
     found.ok_or_else(|| Error::not_found(Noun::Source, "The source is no longer in the catalogue.").into())
 }
 
 pub(crate) fn open(context: &RunContext, config: &SourceConfig) -> JobResult<Box<dyn SourceDriver>> {
-    let stores = context.wait(context.inner.db.stores())?;
+    let stores = context.wait_out(|| context.inner.db.stores())?;
     in_job(driver_for(&context.inner, config, &stores))
 }

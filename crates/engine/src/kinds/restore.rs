@@ -78,7 +78,7 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
     }
     let mut resolved = Vec::new();
     for item in &params.items {
-        resolved.push(context.wait(restore_part::resolve(&context.inner, item))?);
+        resolved.push(context.wait_out(|| restore_part::resolve(&context.inner, item))?);
     }
     context.board().parts = (0, resolved.len() as u64);
     restore_damage::tell(context, &resolved)?;
@@ -112,7 +112,7 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
 
 fn safety_backup_is_done(context: &RunContext, safety: JobId) -> JobResult<bool> {
     let job = context
-        .wait(context.inner.db.job(safety))?
+        .wait_out(|| context.inner.db.job(safety))?
         .ok_or_else(|| Error::not_found(Noun::Job, "The safety backup is no longer in the catalogue."))?;
     match job.state {
         JobState::Queued | JobState::Running => Ok(false),
@@ -156,11 +156,11 @@ fn continued(context: &RunContext, item: Resolved, made: &HashSet<String>) -> Jo
     match &item.item.into {
         RestoreInto::NewSource(name) if made.contains(name) => {
             let source = context
-                .wait(context.inner.db.source_named(name))?
+                .wait_out(|| context.inner.db.source_named(name))?
                 .ok_or_else(|| Error::not_found(Noun::Source, format!("The source {name} is gone again.")))?;
             let into = RestoreInto::Source(source.id);
             let next = RestoreItem { part: item.item.part, into };
-            Ok(context.wait(restore_part::resolve(&context.inner, &next))?)
+            context.wait_out(|| restore_part::resolve(&context.inner, &next))
         }
         RestoreInto::NewSource(_)
         | RestoreInto::InPlace

@@ -18,11 +18,11 @@ pub(super) fn tell(context: &RunContext, resolved: &[Resolved]) -> JobResult<()>
     let mut backups: Vec<BackupId> = resolved.iter().map(|item| item.part.backup).collect();
     backups.sort();
     backups.dedup();
-    for PartDamage { part, seen_by: _, found_at, sentence } in context.wait(db.damage_of(&backups))? {
+    for PartDamage { part, seen_by: _, found_at, sentence } in context.wait_out(|| db.damage_of(&backups))? {
         if !resolved.iter().any(|item| item.part.id == part) {
             continue;
         }
-        let Some(backup) = context.wait(db.backup_of_part(part))? else { continue };
+        let Some(backup) = context.wait_out(|| db.backup_of_part(part))? else { continue };
         let source = backup.parts.iter().find(|found| found.id == part).map_or("", |part| part.source_name.as_str());
         let found_at = found_at.format("%Y-%m-%d %H:%M:%SZ");
         let what = format!(

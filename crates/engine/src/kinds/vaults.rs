@@ -8,14 +8,14 @@ use crate::{
         Error, ErrorCode, Noun, ObjectKind, ObjectRef, Part, Result, SecretText, StoreId, VaultId, VaultKind,
         VaultRecord,
     },
-    failure::{JobResult, in_job},
+    failure::JobResult,
     run::RunContext,
     service::{Inner, scheduler},
     storage::state_file::StoreState,
 };
 
 pub(crate) fn store_row(context: &RunContext, id: StoreId) -> JobResult<StoreRow> {
-    let found = context.wait(context.inner.db.store_row(id))?;
+    let found = context.wait_out(|| context.inner.db.store_row(id))?;
     found.ok_or_else(|| Error::not_found(Noun::Store, "The store is no longer in the catalogue.").into())
 }
 
@@ -23,10 +23,10 @@ pub(crate) fn store_row(context: &RunContext, id: StoreId) -> JobResult<StoreRow
 pub(crate) fn known_vault(context: &RunContext, store: &StoreRow, protected: bool) -> JobResult<Option<VaultRow>> {
     let db = &context.inner.db;
     if !protected {
-        return in_job(context.wait(db.server_vault(store.store.id)));
+        return context.wait_out(|| db.server_vault(store.store.id));
     }
     let locator = context.inner.storage.locators.locate(&store.salt, context.passcode()?)?;
-    in_job(context.wait(db.vault_by_locator(store.store.id, &locator)))
+    context.wait_out(|| db.vault_by_locator(store.store.id, &locator))
 }
 
 /// Opens the vault that a backup goes to; one for a new passcode is made.

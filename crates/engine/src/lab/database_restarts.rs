@@ -40,7 +40,6 @@ async fn jobs_of_every_kind_outlast_a_restart_of_the_metadata_database() {
         (JobKind::Restore, "in_place"),
         (JobKind::Verify, "check"),
         (JobKind::Prune, "prune"),
-        (JobKind::Backup, "ending"),
     ] {
         let gate = Gate::closed(point, 7);
         let observer = gate.observer();

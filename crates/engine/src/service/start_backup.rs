@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{
@@ -71,6 +71,7 @@ pub(crate) async fn start(
     } = request;
 
     let now = inner.clock.now();
+    let created_at = after_the_newest(inner, repository.id, now).await?;
     let id = BackupId(Uuid::now_v7());
     let about = About { repository: Some(repository.id), store: Some(store.id), backup: Some(id) };
     let job = new_job(inner, caller, JobKind::Backup, about, task);
@@ -88,7 +89,7 @@ pub(crate) async fn start(
         keep_until,
         protected,
         point: None,
-        created_at: now,
+        created_at,
         started_at: None,
         finished_at: None,
         error: None,
@@ -138,6 +139,14 @@ pub(crate) async fn start(
     let backup = inner.db.backup(id).await?.ok_or_else(missing)?;
     let job = inner.db.job(job.id).await?.ok_or_else(missing)?;
     Ok(Some(StartedBackup { backup, job }))
+}
+
+/// When a backup is created, for the order of a repository's backups: after a clock that was set back, the newest would be listed as an
+/// old one until the day has come again, and "restore the latest" would bring back older data.
+async fn after_the_newest(inner: &Inner, repository: RepositoryId, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+    let filter = BackupFilter { repository: Some(repository), limit: Some(1), ..BackupFilter::default() };
+    let newest = inner.db.backups(&filter).await?.first().map(|newest| newest.created_at);
+    Ok(newest.filter(|newest| *newest > now).map_or(now, |newest| newest + TimeDelta::microseconds(1)))
 }
 
 /// The repository, if it takes backups and the caller may make them, with its store.

@@ -83,6 +83,7 @@ async fn tables_columns_types_and_indexes_are_the_same_on_both() {
         let name = column.1.as_str();
         let instant = name.ends_with("at")
             || name.ends_with("until")
+            || name.ends_with("since")
             || ["point", "last_point", "next_run", "last_run", "not_before", "estimated_end"].contains(&name);
         assert_eq!(instant, theirs == "timestamp with time zone", "{column:?} is called after its type");
         let id = name == "id"

@@ -44,8 +44,8 @@ pub async fn run(common: &Common, arguments: RecoverArguments) -> Result<(), Str
 
 /// What may lie in a data directory that no server has used yet: the key, stores, and what a file system puts at its root.
 const BEFORE_FIRST_USE: [&str; 3] = ["server.key", "stores", "lost+found"];
-/// The first thing that an engine puts into its data directory.
-const USED: &str = "node.id";
+/// What an engine, also one that was killed, leaves in its data directory before anything else.
+const USED: [&str; 3] = ["node.id", "server.lock", "trivault.db"];
 /// Names that a refusal lists.
 const MOST_NAMES: usize = 5;
 
@@ -54,7 +54,7 @@ fn refuse_foreign_files(data_directory: &Path) -> Result<(), String> {
     let Ok(entries) = std::fs::read_dir(data_directory) else { return Ok(()) };
     let mut names: Vec<String> =
         entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
-    if names.iter().any(|name| name == USED) {
+    if names.iter().any(|name| USED.contains(&name.as_str())) {
         return Ok(());
     }
     names.retain(|name| !BEFORE_FIRST_USE.contains(&name.as_str()));
