@@ -45,7 +45,8 @@ pub(super) fn from_object_store(location: &str, doing: &str, error: Error) -> Va
             "no room is left in the bucket".to_owned(),
             "raise the bucket's quota or free space there, then run the job again",
         )
-    } else if matches!(error, Error::PermissionDenied { .. }) {
+    } else if matches!(error, Error::PermissionDenied { .. }) || has("AccessDenied") || has("403 Forbidden") {
+        // A refused list comes without that kind.
         (
             VaultErrorKind::StoreRefused,
             "the server refuses the request".to_owned(),
@@ -125,6 +126,12 @@ mod tests {
             ("<Code>SignatureDoesNotMatch</Code>", VaultErrorKind::StoreRefused, "credentials"),
             ("<Code>ExpiredToken</Code>", VaultErrorKind::StoreRefused, "credentials"),
             ("<Code>AuthorizationHeaderMalformed</Code>", VaultErrorKind::StoreRefused, "region"),
+            (
+                "status code: 403 Forbidden: <Code>AccessDenied</Code>",
+                VaultErrorKind::StoreRefused,
+                "refuses the request",
+            ),
+            ("403 Forbidden: <Code>RequestTimeTooSkewed</Code>", VaultErrorKind::StoreUnavailable, "clocks"),
             ("<Code>RequestTimeTooSkewed</Code>", VaultErrorKind::StoreUnavailable, "clocks"),
             ("<Code>SlowDown</Code>", VaultErrorKind::StoreUnavailable, "SlowDown"),
             ("<Code>XMinioStorageFull</Code>", VaultErrorKind::StoreFull, "no room"),
