@@ -182,3 +182,35 @@ pub(super) fn absent(tools: &Tools, error: std::io::Error) -> SourceError {
 fn defect() -> SourceError {
     SourceError::new(ErrorKind::Internal, "Feeding pg_restore ended in a defect.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `pg_restore` 18 says it to a server of version 12, by two workers at once.
+    const UNKNOWN_LIMIT: &str = "pg_restore: while INITIALIZING:\npg_restore: pg_restore: error: error: could not execute query: \
+         ERROR:  unrecognized configuration parameter \"transaction_timeout\"\nCommand was: SET transaction_timeout = 0;\n\n\
+         could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"\n\
+         Command was: SET transaction_timeout = 0;\n\npg_restore: warning: errors ignored on restore: 1\n";
+
+    #[test]
+    fn a_limit_that_the_server_does_not_know_is_no_failure_and_any_other_error_is() {
+        let failed = AtomicBool::new(false);
+        listen(UNKNOWN_LIMIT.as_bytes(), &failed);
+        assert!(!failed.load(Ordering::Acquire));
+
+        let other = "pg_restore: error: could not execute query: ERROR:  relation \"t\" already exists\n\
+             Command was: CREATE TABLE public.t (\n    id integer\n);\n";
+        let said = listen(format!("{UNKNOWN_LIMIT}{other}").as_bytes(), &failed);
+        assert!(failed.load(Ordering::Acquire));
+        assert!(!said.contains(LIMIT));
+        let error = complaint::explain(&said);
+        assert!(error.sentence.contains("relation \"t\" already exists (at: CREATE TABLE"), "{}", error.sentence);
+    }
+
+    #[test]
+    fn complaints_are_kept_up_to_a_length() {
+        let many = "pg_restore: warning: a line\n".repeat(COMPLAINT_BYTES);
+        assert_eq!(listen(many.as_bytes(), &AtomicBool::new(false)).len(), COMPLAINT_BYTES);
+    }
+}
