@@ -100,6 +100,36 @@ pub struct Part {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
+impl Part {
+    /// A part of which nothing is known yet but what it is to be of: the source's id, name and kind.
+    pub(crate) fn new(
+        id: PartId,
+        backup: BackupId,
+        (source, name, kind): (SourceId, &str, &str),
+        state: BackupState,
+    ) -> Self {
+        Self {
+            id,
+            backup,
+            source,
+            source_name: name.to_owned(),
+            source_kind: kind.to_owned(),
+            state,
+            vault: None,
+            snapshot: None,
+            size: None,
+            stored_size: None,
+            items: None,
+            download_size: None,
+            manifest: None,
+            warnings: Vec::new(),
+            error: None,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+}
+
 /// All given conditions must hold. Newest first.
 #[derive(Clone, Debug, Default)]
 pub struct BackupFilter {

@@ -163,24 +163,9 @@ fn ended(mut job: Job, backup: &Backup, end: DateTime<Utc>) -> Job {
 fn from_tags(told: &[Told], store: StoreId) -> (Job, Backup) {
     let first = &told[0].found;
     let job = told.iter().find_map(|told| told.found.job).unwrap_or_else(|| job_of(first.backup));
-    let parts = told.iter().map(|Told { found, .. }| Part {
-        id: found.part,
-        backup: found.backup,
-        source: found.source,
-        source_name: found.source_name.clone(),
-        source_kind: found.source_kind.clone(),
-        state: BackupState::Succeeded,
-        vault: None,
-        snapshot: None,
-        size: None,
-        stored_size: None,
-        items: None,
-        download_size: None,
-        manifest: None,
-        warnings: Vec::new(),
-        error: None,
-        started_at: None,
-        finished_at: None,
+    let parts = told.iter().map(|Told { found, .. }| {
+        let source = (found.source, found.source_name.as_str(), found.source_kind.as_str());
+        Part::new(found.part, found.backup, source, BackupState::Succeeded)
     });
     let backup = Backup {
         id: first.backup,

@@ -75,7 +75,13 @@ pub(crate) async fn start(
     let id = BackupId(Uuid::now_v7());
     let about = About { repository: Some(repository.id), store: Some(store.id), backup: Some(id) };
     let job = new_job(inner, caller, JobKind::Backup, about, task);
-    let parts: Vec<Part> = sources.iter().map(|source| new_part(id, source)).collect();
+    let parts: Vec<Part> = sources
+        .iter()
+        .map(|Source { id: source, name, config, .. }| {
+            let part = PartId(Uuid::now_v7());
+            Part::new(part, id, (*source, name, &config.kind), BackupState::Queued)
+        })
+        .collect();
     let protected = passcode.is_some();
     let backup = Backup {
         id,
@@ -203,28 +209,6 @@ async fn selected(inner: &Inner, repository: &Repository) -> Result<Vec<Source>>
             }
             Ok(sources)
         }
-    }
-}
-
-fn new_part(backup: BackupId, source: &Source) -> Part {
-    Part {
-        id: PartId(Uuid::now_v7()),
-        backup,
-        source: source.id,
-        source_name: source.name.clone(),
-        source_kind: source.config.kind.clone(),
-        state: BackupState::Queued,
-        vault: None,
-        snapshot: None,
-        size: None,
-        stored_size: None,
-        items: None,
-        download_size: None,
-        manifest: None,
-        warnings: Vec::new(),
-        error: None,
-        started_at: None,
-        finished_at: None,
     }
 }
 
