@@ -193,3 +193,71 @@ fn message(error: &sqlx::Error) -> String {
         None => error.to_string().trim_end_matches('.').to_owned(),
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// What a server might have said, as the driver reports it.
+    #[derive(Debug)]
+    struct Said {
+        code: &'static str,
+        message: &'static str,
+    }
+
+    impl std::fmt::Display for Said {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.message)
+        }
+    }
+
+    impl std::error::Error for Said {}
+
+    impl sqlx::error::DatabaseError for Said {
+        fn message(&self) -> &str {
+            self.message
+        }
+        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+            Some(self.code.into())
+        }
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    /// A statement that failed with this SQLSTATE.
+    pub(in crate::postgresql) fn said(code: &'static str, message: &'static str) -> SourceError {
+        statement(sqlx::Error::Database(Box::new(Said { code, message })))
+    }
+
+    #[test]
+    fn a_statement_that_a_standby_cancelled_may_be_tried_again() {
+        let error = said("40001", "canceling statement due to conflict with recovery");
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert!(error.hint.unwrap_or_default().contains("max_standby_streaming_delay"));
+        // Two writers in each other's way say 40001 too, and no standby has to do with it.
+        let error = said("40001", "could not serialize access due to concurrent update");
+        assert_eq!((error.kind, error.hint), (ErrorKind::Unavailable, None));
+    }
+
+    #[test]
+    fn a_full_disk_a_refusal_and_a_lost_connection_are_told_apart() {
+        let full = said("53100", "could not extend file \"base/1/2\": No space left on device");
+        assert_eq!((full.kind, full.hint.as_deref()), (ErrorKind::Full, Some("The server's disk is full.")));
+        assert_eq!(said("42501", "permission denied for table t").kind, ErrorKind::Denied);
+        assert_eq!(said("57P02", "terminating connection because of a crash").kind, ErrorKind::Unavailable);
+        assert_eq!(said("22P02", "invalid input syntax for type integer").kind, ErrorKind::Invalid);
+        let lost = statement(sqlx::Error::Io(io::ErrorKind::ConnectionReset.into()));
+        assert_eq!(lost.kind, ErrorKind::Unavailable);
+        assert!(lost.hint.is_some());
+    }
+}

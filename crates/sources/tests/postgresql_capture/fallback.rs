@@ -47,6 +47,7 @@ fn an_archive_of_an_unknown_version_is_kept_whole() {
     let sink = MemorySink::new(&database.store);
     let manifest = driver.capture(&sink).unwrap();
     assert!(sink.warnings()[0].sentence.contains("is not known"), "{:?}", sink.warnings());
+    assert!(sink.lines().iter().any(|line| line.contains("kept as pg_dump writes it")), "{:?}", sink.lines());
     let part = sink.into_part(manifest);
     assert_eq!(part.manifest().details["how"], "whole");
     let mut bytes = part.bytes(&[b"archive.pgdmp"]).unwrap();

@@ -298,3 +298,18 @@ pub(super) fn explain(table: &str, error: SourceError) -> SourceError {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgresql::errors::tests::said;
+
+    #[test]
+    fn a_table_that_a_standby_cannot_hold_still_any_longer_is_named_with_what_helps() {
+        let error = explain("public.t", said("40001", "canceling statement due to conflict with recovery"));
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert!(error.sentence.starts_with("The table public.t could not be read."), "{}", error.sentence);
+        assert!(error.sentence.contains("conflict with recovery"), "{}", error.sentence);
+        assert_eq!(error.hint.as_deref(), Some(STANDBY_HINT));
+    }
+}
