@@ -13,6 +13,7 @@ pub mod error;
 pub mod live_files;
 pub mod open;
 pub mod postgresql;
+mod sizes;
 pub mod sqlite;
 #[doc(hidden)]
 pub mod testing;

@@ -1,7 +1,7 @@
 //! What a database's rows are, in few bytes, for comparisons of what was restored with what was backed up.
 
 use super::{
-    session::{Session, literal, quote},
+    session::{Session, quote},
     settings::Settings,
 };
 use crate::Result;
@@ -35,16 +35,4 @@ pub(super) fn digests(settings: &Settings) -> Result<Vec<TableDigest>> {
     }
     session.close();
     Ok(digests)
-}
-
-/// Removes a database of the same server, with whoever is connected to it.
-pub(super) fn drop_database(settings: &Settings, name: &str) -> Result<()> {
-    let mut session = Session::open(settings, "trivault clean-up")?;
-    let force = if session.server_version() >= 130_000 { " WITH (FORCE)" } else { "" };
-    let there = format!("SELECT datname FROM pg_catalog.pg_database WHERE datname = {}", literal(name));
-    if session.text(&there)?.is_some() {
-        session.execute(&format!("DROP DATABASE {}{force}", quote(name)))?;
-    }
-    session.close();
-    Ok(())
 }

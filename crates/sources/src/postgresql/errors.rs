@@ -4,7 +4,10 @@ use std::io;
 
 use sqlx::postgres::{PgDatabaseError, PgSslMode};
 
-use super::settings::{Host, Settings};
+use super::{
+    session::quote,
+    settings::{Host, Settings},
+};
 use crate::{ErrorKind, SourceError};
 
 /// A connection that did not come about.
@@ -63,7 +66,7 @@ fn refused(settings: &Settings, code: &str, message: &str) -> SourceError {
         "3D000" => SourceError::new(ErrorKind::Missing, format!("There is no database {database} on the server.")),
         "42501" => {
             SourceError::new(ErrorKind::Denied, format!("User {user} may not connect to {database}: {message}."))
-                .hint(format!("GRANT CONNECT ON DATABASE {database} TO {user}"))
+                .hint(format!("GRANT CONNECT ON DATABASE {} TO {}", quote(database), quote(user)))
         }
         "53300" => SourceError::new(ErrorKind::Unavailable, format!("The server has no free connection: {message}."))
             .hint("It is tried again later. Lower the source's option workers, or raise max_connections."),

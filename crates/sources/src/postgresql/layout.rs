@@ -74,6 +74,9 @@ pub(super) struct DatabaseFacts {
     /// `c`, `i` (ICU), `b` (built in); `None` before 15.
     pub locale_provider: Option<String>,
     pub icu_locale: Option<String>,
+    /// Since 16.
+    #[serde(default)]
+    pub icu_rules: Option<String>,
     pub collation_version: Option<String>,
     /// `-1`: no limit.
     pub connection_limit: i64,

@@ -84,7 +84,10 @@ pub fn table_digests(config: &SourceConfig) -> Result<Vec<TableDigest>> {
 /// # Errors
 /// Where the account may not.
 pub fn drop_database(config: &SourceConfig, name: &str) -> Result<()> {
-    digest::drop_database(&Settings::new(config)?, name)
+    let mut server = session::Session::open(&Settings::new(config)?, "trivault clean-up")?;
+    restore::drop_database(&mut server, name)?;
+    server.close();
+    Ok(())
 }
 
 /// The URL with its files named from the root, so that it means the same wherever a later command runs.

@@ -22,7 +22,7 @@ const COMPLAINT_BYTES: u64 = 4096;
 /// and [`ErrorKind::Unavailable`] where `out` takes no more.
 pub(super) fn plain_sql(settings: &Settings, part: Arc<dyn PartReader>, out: &mut dyn Write) -> Result<()> {
     let archive = Assembled::open(Arc::clone(&part))?;
-    let mut command = Tools::find(settings)?.command("pg_restore", settings, "trivault export");
+    let mut command = Tools::find(settings)?.command("pg_restore", settings, "trivault export", 0);
     command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| {
         SourceError::new(ErrorKind::Missing, "The program pg_restore does not start.").because(error)

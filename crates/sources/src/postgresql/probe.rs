@@ -14,8 +14,8 @@ use crate::{ErrorKind, Finding, Result, Severity, SourceError};
 const OLDEST_SERVER: u32 = 120_000;
 /// Names of things in one sentence.
 const MOST_NAMES: usize = 10;
-/// Connections of a capture beside its workers': the one with the snapshot, and pg_dump's.
-const FURTHER_CONNECTIONS: i64 = 2;
+/// Connections of a capture beside its workers': the one with the snapshot, pg_dump's and pg_dumpall's.
+const FURTHER_CONNECTIONS: i64 = 3;
 /// Where PgBouncer usually listens.
 const BOUNCER_PORT: u16 = 6432;
 
@@ -146,7 +146,7 @@ impl Look<'_> {
     }
 
     fn server(&mut self, session: &mut Session, tools: Option<&Tools>) {
-        let checks: [fn(&mut Self, &mut Session) -> Result<()>; 10] = [
+        let checks: [fn(&mut Self, &mut Session) -> Result<()>; 9] = [
             Self::facts,
             Self::pooler,
             Self::schemas,
@@ -155,7 +155,6 @@ impl Look<'_> {
             Self::large_objects,
             Self::standby,
             Self::limits,
-            Self::passwords,
             Self::connections,
         ];
         self.versions(session.server_version(), tools);
@@ -168,6 +167,10 @@ impl Look<'_> {
                 }
             }
         }
+        self.fine(
+            "Roles are kept in roles.sql, their passwords (pg_authid) never.".to_owned(),
+            Some("On another server, give restored roles new passwords."),
+        );
     }
 
     fn versions(&mut self, server: u32, tools: Option<&Tools>) {
@@ -350,20 +353,6 @@ impl Look<'_> {
         if !limits.is_empty() {
             let sentence = format!("The role or the database is set to {}.", limits.join(", "));
             self.fine(sentence, Some("Backups lift these limits for their own connections."));
-        }
-        Ok(())
-    }
-
-    fn passwords(&mut self, session: &mut Session) -> Result<()> {
-        let readable = session.text("SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')")?;
-        if readable.as_deref() != Some("t") {
-            self.fine(
-                format!(
-                    "User {} cannot read pg_authid: the passwords of roles are not in the backup.",
-                    self.settings.user
-                ),
-                Some("The roles themselves are; only a superuser can read their passwords."),
-            );
         }
         Ok(())
     }

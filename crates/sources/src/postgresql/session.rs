@@ -3,7 +3,7 @@
 //! Sources block, the driver of the wire does not: each session carries a small runtime of its own, so that a session lives
 //! where its thread lives and needs nothing of the caller.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use sqlx::{
@@ -23,14 +23,25 @@ pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How often a long statement looks whether it is still wanted.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 /// Makes statements mean the same whatever the role, the database or the server is set to (sources.md 2c).
-const SETTINGS: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET row_security = off; \
+const SETTINGS: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM (VALUES ('idle_session_timeout', 140000), \
+     ('transaction_timeout', 170000)) later (name, since) WHERE current_setting('server_version_num')::integer >= since; \
+     SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET row_security = off; \
      SET extra_float_digits = 1; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; \
      SET bytea_output = 'hex'; SET xmloption = 'content'; SET synchronize_seqscans = off; \
      SELECT pg_catalog.set_config('search_path', '', false)";
 
 /// Limits that a role or a database may be set to, lifted before the first statement: it could not be longer than them.
-pub(super) const NO_LIMITS: [(&str, &str); 3] =
+const NO_LIMITS: [(&str, &str); 3] =
     [("statement_timeout", "0"), ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0")];
+/// Limits that only later versions know; earlier ones refuse a connection that asks for them.
+const LATER_LIMITS: [(&str, u32); 2] = [("idle_session_timeout", 14), ("transaction_timeout", 17)];
+/// SQLSTATE of a session that was idle, and of a transaction that took, longer than allowed.
+const IDLE_TOO_LONG: &str = "57P05";
+const TRANSACTION_TOO_LONG: &str = "25P04";
+/// SQLSTATE of a server without a free connection, and for how long it is asked again: sessions that were ended leave late.
+const NO_CONNECTION: &str = "53300";
+const CONNECTION_LIMIT: Duration = Duration::from_secs(2);
+const CONNECTION_POLL: Duration = Duration::from_millis(100);
 /// SQLSTATE of a database that is not there, and of a connection that pg_hba.conf does not take.
 const NO_DATABASE: &str = "3D000";
 const NOT_LET_IN: &str = "28000";
@@ -43,6 +54,7 @@ pub(super) struct Session {
     runtime: Runtime,
     connection: PgConnection,
     server_version: u32,
+    settings: Settings,
 }
 
 impl Session {
@@ -51,25 +63,46 @@ impl Session {
     /// # Errors
     /// As the table in sources.md section 2a.
     pub(super) fn open(settings: &Settings, purpose: &str) -> Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
-            SourceError::new(ErrorKind::Internal, "A connection's runtime cannot be started.").because(error)
-        })?;
-        let connection =
-            connect(&runtime, settings, purpose).map_err(|error| match errors::code_of(&error).as_deref() {
-                Some(NO_DATABASE) => with_databases(settings, error),
-                _ => error,
-            })?;
-        let mut session = Self { runtime, connection, server_version: 0 };
-        session.execute(SETTINGS)?;
+        let mut session = Self::without_limits(settings, purpose)?;
         let version = session.text("SELECT current_setting('server_version_num')")?;
         session.server_version = version.and_then(|version| version.parse().ok()).unwrap_or_default();
-        if session.server_version >= 170_000 {
-            session.execute("SET transaction_timeout = 0")?;
-        }
         // The server's own encoding: nothing is converted on the way, so nothing can fail to be.
         session
             .execute("SELECT pg_catalog.set_config('client_encoding', current_setting('server_encoding'), false)")?;
         Ok(session)
+    }
+
+    /// A session in which no limit of the role, the database or the server ends anything.
+    fn without_limits(settings: &Settings, purpose: &str) -> Result<Self> {
+        let mut session = Self::connected(settings, purpose, 0)?;
+        let Err(first) = session.execute(SETTINGS) else { return Ok(session) };
+        // A limit may be shorter than the very statement that lifts it. A server that ends sessions by it knows its name, so it
+        // may stand among the options of the connection.
+        for later in later_limits(&first) {
+            let Ok(mut session) = Self::connected(settings, purpose, later) else { break };
+            if session.execute(SETTINGS).is_ok() {
+                return Ok(session);
+            }
+        }
+        Err(first)
+    }
+
+    /// `later`: how many of [`LATER_LIMITS`] are lifted with the connection itself.
+    fn connected(settings: &Settings, purpose: &str, later: usize) -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
+            SourceError::new(ErrorKind::Internal, "A connection's runtime cannot be started.").because(error)
+        })?;
+        let connection =
+            connect(&runtime, settings, purpose, later).map_err(|error| match errors::code_of(&error).as_deref() {
+                Some(NO_DATABASE) => with_databases(settings, error),
+                _ => error,
+            })?;
+        Ok(Self { runtime, connection, server_version: 0, settings: settings.clone() })
+    }
+
+    /// Another session of the same account, in another database of the server.
+    pub(super) fn beside(&self, database: &str, purpose: &str) -> Result<Self> {
+        Self::open(&self.settings.with_database(database), purpose)
     }
 
     /// `server_version_num`: 150018 is 15.18.
@@ -183,22 +216,64 @@ impl Session {
     }
 }
 
-/// Connects in the ways that the settings' sslmode allows, one after the other.
-fn connect(runtime: &Runtime, settings: &Settings, purpose: &str) -> Result<PgConnection> {
+/// How many of [`LATER_LIMITS`] are worth trying after a session was lost at its beginning.
+fn later_limits(error: &SourceError) -> std::ops::RangeInclusive<usize> {
+    match errors::code_of(error).as_deref() {
+        Some(TRANSACTION_TOO_LONG) => 2..=2,
+        // The end may come before its reason is read.
+        Some(IDLE_TOO_LONG) | None => 1..=2,
+        #[expect(clippy::reversed_empty_ranges, reason = "no more tries")]
+        Some(_) => 1..=0,
+    }
+}
+
+/// The options that lift all limits a server of this version knows, for a program's `PGOPTIONS`.
+pub(super) fn no_limits(server_version: u32) -> String {
+    let later =
+        LATER_LIMITS.iter().filter(|(_, since)| server_version / 10_000 >= *since).map(|(name, _)| (*name, "0"));
+    let options: Vec<String> =
+        NO_LIMITS.into_iter().chain(later).map(|(name, value)| format!("-c {name}={value}")).collect();
+    options.join(" ")
+}
+
+/// Connects in the ways that the settings' sslmode allows, one after the other; again while the server has no connection free.
+fn connect(runtime: &Runtime, settings: &Settings, purpose: &str, later: usize) -> Result<PgConnection> {
     settings.tls.check_files()?;
+    let began = Instant::now();
+    loop {
+        match connect_once(runtime, settings, purpose, later) {
+            Err(error)
+                if errors::code_of(&error).as_deref() == Some(NO_CONNECTION) && began.elapsed() < CONNECTION_LIMIT =>
+            {
+                std::thread::sleep(CONNECTION_POLL);
+            }
+            connected => return connected,
+        }
+    }
+}
+
+fn connect_once(runtime: &Runtime, settings: &Settings, purpose: &str, later: usize) -> Result<PgConnection> {
     let (first, second) = modes(settings);
-    match connect_in(runtime, settings, purpose, first) {
+    let connect_in = |mode| connect_in(runtime, settings, purpose, mode, later);
+    match connect_in(first) {
         Err(error) if errors::code_of(&error).as_deref() == Some(NOT_LET_IN) => match second {
             // As PostgreSQL's own clients: pg_hba.conf may take only the other kind of connection.
-            Some(second) => connect_in(runtime, settings, purpose, second).map_err(|_| error),
+            Some(second) => connect_in(second).map_err(|_| error),
             None => Err(error),
         },
         connected => connected,
     }
 }
 
-fn connect_in(runtime: &Runtime, settings: &Settings, purpose: &str, mode: PgSslMode) -> Result<PgConnection> {
-    let options = options(settings, purpose, mode);
+fn connect_in(
+    runtime: &Runtime,
+    settings: &Settings,
+    purpose: &str,
+    mode: PgSslMode,
+    later: usize,
+) -> Result<PgConnection> {
+    let lifted = LATER_LIMITS.iter().take(later).map(|(name, _)| (*name, "0"));
+    let options = options(settings, purpose, mode).options(lifted);
     runtime
         .block_on(async { tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options)).await })
         .map_err(|_| errors::no_answer(settings))?
@@ -224,8 +299,8 @@ fn with_databases(settings: &Settings, error: SourceError) -> SourceError {
     let names = ["postgres", "template1"].iter().find_map(|database| {
         let settings = settings.with_database(database);
         let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-        let connection = connect(&runtime, &settings, "trivault").ok()?;
-        let mut session = Session { runtime, connection, server_version: 0 };
+        let connection = connect(&runtime, &settings, "trivault", 0).ok()?;
+        let mut session = Session { runtime, connection, server_version: 0, settings };
         let names = session.rows(DATABASES).ok();
         session.close();
         names

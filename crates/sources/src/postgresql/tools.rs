@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    session::NO_LIMITS,
+    session::no_limits,
     settings::{Host, Settings},
 };
 use crate::{ErrorKind, Result, SourceError};
@@ -74,7 +74,8 @@ impl Tools {
     }
 
     /// A program that will reach the settings' database. The password travels in the child's environment alone.
-    pub(super) fn command(&self, program: &str, settings: &Settings, purpose: &str) -> Command {
+    /// `server_version` as in [`Session::server_version`](super::session::Session::server_version); 0 when it is not known.
+    pub(super) fn command(&self, program: &str, settings: &Settings, purpose: &str, server_version: u32) -> Command {
         let mut command = Command::new(self.folder.join(program));
         command.env_clear();
         command.env("PATH", "/usr/bin:/bin").env("LC_MESSAGES", "C");
@@ -96,11 +97,10 @@ impl Tools {
                 command.env(key, path);
             }
         }
-        // pg_dump lifts such limits of the role itself, pg_dumpall does not.
-        let limits: Vec<String> = NO_LIMITS.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
-        command.env("PGOPTIONS", limits.join(" "));
+        command.env("PGOPTIONS", no_limits(server_version));
         command.env("PGCONNECT_TIMEOUT", "10").env("PGAPPNAME", purpose).env("PGTZ", "UTC");
-        // No .pgpass, no .pg_service.conf of whoever runs the server.
+        // No .pgpass, no .pg_service.conf, no certificates in the home of whoever runs the server.
+        command.env("HOME", "/nonexistent");
         command.env("PGPASSFILE", "/dev/null").env("PGSERVICEFILE", "/dev/null");
         command
     }

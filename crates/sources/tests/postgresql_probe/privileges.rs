@@ -81,5 +81,5 @@ fn limits_of_the_role_are_told_and_do_not_bind() {
     assert!(told.sentence.contains("idle_in_transaction_session_timeout=1ms"), "{}", told.sentence);
     assert_eq!(told.severity, Severity::Fine);
     server.query("postgres", "ALTER ROLE limited_one CONNECTION LIMIT 2");
-    finding(&works(&url, None), "may have 2 connections; a backup takes 4");
+    finding(&works(&url, None), "may have 2 connections; a backup takes 5");
 }

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod crashes;
+mod fit;
+mod limits;
 mod merge;
 mod partial;
 mod refusals;

@@ -2,21 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use trivault_sources::{
     Conflict, ErrorKind, SourceError,
-    testing::{MemoryPart, MemoryReader, MemorySink, MemoryStore},
+    testing::{MemoryPart, MemoryReader},
 };
 
-use crate::support::{Database, in_place, new_database, restore, restored};
-
-/// A capture whose manifest says something else.
-fn falsified(source: &Database, change: impl FnOnce(&mut Value)) -> Arc<MemoryPart> {
-    let sink = MemorySink::new(&MemoryStore::new());
-    let mut manifest = source.driver().capture(&sink).unwrap();
-    change(&mut manifest.details);
-    sink.into_part(manifest)
-}
+use crate::support::{Database, falsified, in_place, new_database, restore, restored};
 
 fn refused(source: &Database, part: &Arc<MemoryPart>) -> SourceError {
     let error = source.driver().plan_restore(&MemoryReader::new(part), &new_database("never")).unwrap_err();

@@ -113,6 +113,14 @@ impl Database {
     }
 }
 
+/// A capture whose manifest says something else.
+pub fn falsified(source: &Database, change: impl FnOnce(&mut serde_json::Value)) -> Arc<MemoryPart> {
+    let sink = MemorySink::new(&MemoryStore::new());
+    let mut manifest = source.driver().capture(&sink).unwrap();
+    change(&mut manifest.details);
+    sink.into_part(manifest)
+}
+
 pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     CaptureManifest, Conflict, ErrorKind, PartReader, PartRestorePlan, PartRestoreRequest, RestoreTarget, Result,
     SourceError, Timestamp,
+    sizes::{free_bytes, human},
 };
 
 /// How the built tree gets to its place.
@@ -208,8 +209,7 @@ fn refuse_without_space(found: &Found, manifest: &CaptureManifest, bytes: u64) -
     let allocated = manifest.details.get("allocated").and_then(serde_json::Value::as_u64).unwrap_or(u64::MAX);
     let wanted = bytes.min(allocated);
     let place = if found.status.is_some() { &found.path } else { &found.parent };
-    let Ok(space) = rustix::fs::statvfs(place) else { return Ok(()) };
-    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let Some(free) = free_bytes(place) else { return Ok(()) };
     if free >= wanted {
         return Ok(());
     }
@@ -267,31 +267,4 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 pub(super) fn shown(path: &Path) -> String {
     show(path.as_os_str().as_bytes())
-}
-
-/// `1.2 GiB`.
-pub(super) fn human(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} bytes");
-    }
-    let mut amount = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while amount >= 1024.0 && unit + 1 < UNITS.len() {
-        amount /= 1024.0;
-        unit += 1;
-    }
-    format!("{amount:.1} {}", UNITS[unit])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_for_people() {
-        assert_eq!(human(1023), "1023 bytes");
-        assert_eq!(human(1536), "1.5 KiB");
-        assert_eq!(human(1 << 40), "1.0 TiB");
-    }
 }

@@ -14,7 +14,7 @@ use crate::{
 /// Columns that only some versions have are asked for by name in the row as JSON.
 const DATABASE: &str = "SELECT d.datname, pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), \
      coalesce(d.datcollate, ''), coalesce(d.datctype, ''), to_json(d)->>'datlocprovider', \
-     coalesce(to_json(d)->>'datlocale', to_json(d)->>'daticulocale'), to_json(d)->>'datcollversion', d.datconnlimit, \
+     coalesce(to_json(d)->>'datlocale', to_json(d)->>'daticulocale'), to_json(d)->>'daticurules', to_json(d)->>'datcollversion', d.datconnlimit, \
      shobj_description(d.oid, 'pg_database'), d.datacl::text, pg_database_size(d.oid) \
      FROM pg_database d WHERE d.datname = current_database()";
 const SETTINGS: &str = "SELECT coalesce(r.rolname, ''), unnest(s.setconfig) FROM pg_db_role_setting s \
@@ -38,6 +38,7 @@ pub(super) fn database(session: &mut Session) -> Result<DatabaseFacts> {
         ctype: next().unwrap_or_default(),
         locale_provider: next(),
         icu_locale: next(),
+        icu_rules: next(),
         collation_version: next(),
         connection_limit: next().and_then(|limit| limit.parse().ok()).unwrap_or(-1),
         comment: next(),

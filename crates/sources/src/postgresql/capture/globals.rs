@@ -11,18 +11,17 @@ use crate::{
 /// More than this is not roles, bytes.
 const LIMIT_BYTES: u64 = 64 << 20;
 
-/// `pg_dumpall` while it runs; it needs no snapshot.
+/// `pg_dumpall` while it runs; it needs no snapshot. Passwords of roles are left out even where they could be read: this file is
+/// made to be read by a person, and is given out with the archive.
 pub(super) struct Globals {
     killer: Killer,
     thread: Option<std::thread::JoinHandle<Result<Vec<u8>>>>,
 }
 
 impl Globals {
-    pub(super) fn start(settings: &Settings, tools: &Tools, purpose: &str) -> Result<Self> {
-        let mut command = tools.command("pg_dumpall", settings, purpose);
+    pub(super) fn start(settings: &Settings, tools: &Tools, server_version: u32, purpose: &str) -> Result<Self> {
+        let mut command = tools.command("pg_dumpall", settings, purpose, server_version);
         command.args(["--globals-only", "--no-role-passwords", "--no-password", "-l", &settings.database]);
-        // Unlike pg_dump it lets a role's own limits stand.
-        command.env("PGOPTIONS", "-c statement_timeout=0 -c lock_timeout=0");
         let (running, output) = Running::start("pg_dumpall", command)?;
         let killer = running.killer();
         let thread = std::thread::spawn(move || {
@@ -41,7 +40,10 @@ impl Globals {
     /// Writes what it said into the part. Its failure is a warning.
     pub(super) fn finish(mut self, sink: &dyn CaptureSink) -> Result<Option<StreamSummary>> {
         let text = match self.thread.take().and_then(|thread| thread.join().ok()) {
-            Some(Ok(text)) => text,
+            Some(Ok(text)) => {
+                sink.log("kept roles and tablespaces of the server in roles.sql, without the roles' passwords");
+                text
+            }
             Some(Err(error)) => {
                 warn(sink, &error.sentence);
                 return Ok(None);

@@ -60,10 +60,10 @@ pub(super) fn capture(settings: &Settings, sink: &dyn CaptureSink) -> Result<Cap
         return Err(SourceError::cancelled());
     }
     let tools = Tools::find(settings)?;
-    let globals = Globals::start(settings, &tools, PURPOSE);
+    let mut globals = None;
     let mut attempt = 1;
     let (mut snapshot, found, dump) = loop {
-        match begin(settings, &tools, sink) {
+        match begin(settings, &tools, sink, &mut globals) {
             Err(error) if attempt < ATTEMPTS && overtaken(&error) => {
                 sink.log(&format!("{} The capture begins anew.", error.sentence));
                 attempt += 1;
@@ -77,20 +77,28 @@ pub(super) fn capture(settings: &Settings, sink: &dyn CaptureSink) -> Result<Cap
     let mut course = Course { settings, tools: &tools, sink, streams: Streams::default() };
     let finished = course.rows(&mut snapshot, dump, found)?;
     match globals {
-        Ok(globals) => {
+        None => {}
+        Some(Ok(globals)) => {
             if let Some(summary) = globals.finish(sink)? {
                 course.streams.add(super::layout::ROLES, summary);
             }
         }
-        Err(error) => globals::warn(sink, &error.sentence),
+        Some(Err(error)) => globals::warn(sink, &error.sentence),
     }
     course.finish(snapshot, finished)
 }
 
-/// Snapshot, census and table of contents.
-fn begin(settings: &Settings, tools: &Tools, sink: &dyn CaptureSink) -> Result<(Snapshot, HashMap<u32, Found>, Dump)> {
+/// Snapshot, census and table of contents; beside them, once, the roles.
+fn begin(
+    settings: &Settings,
+    tools: &Tools,
+    sink: &dyn CaptureSink,
+    globals: &mut Option<Result<Globals>>,
+) -> Result<(Snapshot, HashMap<u32, Found>, Dump)> {
     let mut snapshot = Snapshot::open(settings, sink, PURPOSE)?;
-    let pending = toc::start(settings, tools, snapshot.session.server_version(), &snapshot.name, PURPOSE)?;
+    let version = snapshot.session.server_version();
+    globals.get_or_insert_with(|| Globals::start(settings, tools, version, PURPOSE));
+    let pending = toc::start(settings, tools, version, &snapshot.name, PURPOSE)?;
     let check = || if sink.is_cancelled() { Err(SourceError::cancelled()) } else { Ok(()) };
     let mut found = tables::census(&mut snapshot.session, &check).map_err(|error| locks::explain(settings, error))?;
     for table in found.values_mut().filter(|table| snapshot.held.empty.contains(&table.oid)) {

@@ -53,7 +53,7 @@ pub(super) fn start(settings: &Settings, tools: &Tools, server: u32, snapshot: &
             "Install it: apt-get install postgresql-client-{server_major}. Or name its folder by the option pg_bin."
         )));
     }
-    let mut command = tools.command("pg_dump", settings, purpose);
+    let mut command = tools.command("pg_dump", settings, purpose, server);
     command.args(["-Fc", "-Z0", "--no-sync", "--no-password"]).arg(format!("--snapshot={snapshot}"));
     command.arg(format!("--lock-wait-timeout={}s", settings.lock_timeout_seconds));
     let (running, output) = Running::start("pg_dump", command)?;

@@ -100,12 +100,15 @@ impl Build<'_, '_> {
         // What an earlier attempt of this job left.
         drop_database(&mut server, &names.temporary)?;
         create(&mut server, &names.temporary, &captured.database)?;
+        // Hours may pass now: whatever stands between us and the server would have forgotten a silent connection.
+        server.close();
         run.part.log(&format!("made the database {}", names.temporary));
         match archive {
             None => self.whole()?,
             Some(archive) => self.pieces(archive)?,
         }
         self.analyze()?;
+        let mut server = server::open(settings, &names.database, &run.purpose)?;
         properties::apply(&mut server, run.part, details, &captured.database)?;
         run.no_way_back()?;
         swap(&mut server, details, &|name| run.part.point(name))?;

@@ -15,6 +15,7 @@ mod choice;
 mod closure;
 mod complaint;
 mod filter;
+mod fit;
 mod large_objects;
 mod merge;
 mod objects;
@@ -38,7 +39,7 @@ use super::{
 };
 use crate::{ErrorKind, Interrupted, PartReader, PartRestorePlan, RandomRead, RestoreOutcome, Result, SourceError};
 
-pub(super) use self::plan::plan;
+pub(super) use self::{plan::plan, target::drop_database};
 
 /// Carries a plan out.
 ///

@@ -15,7 +15,7 @@ use crate::{
 use super::{
     checks,
     choice::Choice,
-    merge, open_archive,
+    fit, merge, open_archive,
     server::{self, Facts},
     target::{Found, NAME_BYTES, Names, find},
 };
@@ -82,10 +82,14 @@ pub(in crate::postgresql) fn plan(
         old: old.filter(|_| work != Work::Build),
         names,
     };
+    let bytes = choice.bytes(part, &captured, &mut server)?;
     let mut steps = Vec::new();
     match work {
         Work::Build | Work::Swap => {
             checks::names(&mut server, &details, &facts)?;
+            fit::locale(&mut server, &captured.database)?;
+            let wanted = fit::Wanted::new(&captured.database, bytes, choice.entries.is_none());
+            steps.extend(fit::space(&mut server, settings, &facts, &wanted, work)?);
             steps.extend(needs.notes);
             steps.extend(collation(&mut server, &captured)?);
             steps.extend(build_steps(&details, &captured, &choice, settings));
@@ -101,7 +105,6 @@ pub(in crate::postgresql) fn plan(
             live.close();
         }
     }
-    let bytes = choice.bytes(part, &captured, &mut server)?;
     steps.extend(choice.notes.iter().cloned());
     server.close();
     Ok(PartRestorePlan {

@@ -37,7 +37,7 @@ pub(super) struct Run<'a> {
     items: AtomicU64,
     stopped: AtomicBool,
     /// The server's, as a session has told it; 0 before.
-    server_major: AtomicU32,
+    server_version: AtomicU32,
     phase: Mutex<Phase>,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
             bytes: AtomicU64::new(0),
             items: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
-            server_major: AtomicU32::new(0),
+            server_version: AtomicU32::new(0),
             phase: Mutex::new(Phase::Building),
         }
     }
@@ -81,11 +81,12 @@ impl<'a> Run<'a> {
 
     /// Remembers the version of the server that the restore goes to.
     pub(super) fn meet(&self, server: &Session) {
-        self.server_major.store(server.server_version() / 10_000, Ordering::Relaxed);
+        self.server_version.store(server.server_version(), Ordering::Relaxed);
     }
 
-    pub(super) fn server_major(&self) -> u32 {
-        self.server_major.load(Ordering::Relaxed)
+    /// `server_version_num` of the server that was met; 0 before.
+    pub(super) fn server_version(&self) -> u32 {
+        self.server_version.load(Ordering::Relaxed)
     }
 
     /// A session in the database that is worked on.

@@ -98,6 +98,9 @@ pub(super) fn create(server: &mut Session, name: &str, facts: &DatabaseFacts) ->
             if let Some(locale) = facts.icu_locale.as_ref().filter(|_| !option.is_empty()) {
                 statement.push_str(&format!(" {option} {}", literal(locale)));
             }
+            if let Some(rules) = &facts.icu_rules {
+                statement.push_str(&format!(" ICU_RULES {}", literal(rules)));
+            }
         }
     }
     server.execute(&statement).map_err(|error| match sql_state(&error).as_deref() {
@@ -112,9 +115,38 @@ pub(super) fn create(server: &mut Session, name: &str, facts: &DatabaseFacts) ->
 }
 
 /// Drops a database whoever is still connected. Nothing happens where there is none.
-pub(super) fn drop_database(server: &mut Session, name: &str) -> Result<()> {
+pub(in crate::postgresql) fn drop_database(server: &mut Session, name: &str) -> Result<()> {
     let force = if server.server_version() >= 130_000 { " WITH (FORCE)" } else { "" };
-    retried(server, name, &format!("DROP DATABASE IF EXISTS {}{force}", quote(name)))
+    let statement = format!("DROP DATABASE IF EXISTS {}{force}", quote(name));
+    match server.execute(&statement) {
+        Err(error) if sql_state(&error).as_deref() == Some(IN_USE) => {
+            drop_subscriptions(server, name)?;
+            retried(server, name, &statement)
+        }
+        done => done,
+    }
+}
+
+/// A database with a subscription cannot be dropped. The publisher's slot, if there is one, is another database's and stays.
+fn drop_subscriptions(server: &mut Session, name: &str) -> Result<()> {
+    let named = format!(
+        "SELECT subname FROM pg_catalog.pg_subscription WHERE subdbid = \
+         (SELECT oid FROM pg_catalog.pg_database WHERE datname = {})",
+        literal(name)
+    );
+    let subscriptions: Vec<String> = server.rows(&named)?.into_iter().flatten().flatten().collect();
+    if subscriptions.is_empty() {
+        return Ok(());
+    }
+    let mut inside = server.beside(name, "trivault restore ends")?;
+    super::server::in_unicode(&mut inside)?;
+    for subscription in subscriptions.iter().map(|subscription| quote(subscription)) {
+        inside.execute(&format!("ALTER SUBSCRIPTION {subscription} DISABLE"))?;
+        inside.execute(&format!("ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)"))?;
+        inside.execute(&format!("DROP SUBSCRIPTION {subscription}"))?;
+    }
+    inside.close();
+    Ok(())
 }
 
 /// Renames a database whoever is still connected.

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{ErrorKind, Result, SourceError, postgresql::tools::Tools};
+use crate::{
+    ErrorKind, Result, SourceError,
+    postgresql::{session::no_limits, tools::Tools},
+};
 
 use super::{complaint, run::Run};
 
@@ -26,8 +29,7 @@ const LIMIT_SINCE: u32 = 17;
 /// Its status after complaints that did not stop it.
 const COMPLAINED: i32 = 1;
 /// Settings of roles and databases do not reach what we restore.
-const OPTIONS: &str = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
-     -c default_transaction_read_only=off -c synchronous_commit=off";
+const OPTIONS: &str = "-c default_transaction_read_only=off -c synchronous_commit=off";
 
 /// Fills the buffer with the next bytes of an archive; leaves it empty at the end.
 pub(super) type Feed<'a> = &'a mut (dyn FnMut(&mut Vec<u8>) -> Result<()> + Send);
@@ -46,7 +48,7 @@ pub(super) fn restore(run: &Run<'_>, tools: &Tools, arguments: &[String], archiv
     let database = run.settings.database.replace('\\', "\\\\").replace('\'', "\\'");
     let mut all = vec!["--no-password".to_owned(), format!("--dbname=dbname='{database}'")];
     // From 17 on the program begins by setting a limit that earlier servers do not know, and would stop there.
-    let forgives = tools.major >= LIMIT_SINCE && run.server_major() < LIMIT_SINCE;
+    let forgives = tools.major >= LIMIT_SINCE && run.server_version() / 10_000 < LIMIT_SINCE;
     if !forgives {
         all.push("--exit-on-error".to_owned());
     }
@@ -71,8 +73,9 @@ pub(super) fn script(run: &Run<'_>, tools: &Tools, arguments: &[String], archive
 
 fn go(run: &Run<'_>, tools: &Tools, arguments: &[String], archive: Archive<'_>, forgives: bool) -> Result<Vec<u8>> {
     run.check()?;
-    let mut command = tools.command(PROGRAM, &run.settings, &run.purpose);
-    command.args(arguments).env("PGOPTIONS", OPTIONS).stderr(Stdio::piped()).stdout(Stdio::piped());
+    let mut command = tools.command(PROGRAM, &run.settings, &run.purpose, run.server_version());
+    let options = format!("{} {OPTIONS}", no_limits(run.server_version()));
+    command.args(arguments).env("PGOPTIONS", options).stderr(Stdio::piped()).stdout(Stdio::piped());
     let feed = match archive {
         Archive::Bytes(bytes) => {
             command.stdin(Stdio::from(in_memory(bytes)?));

@@ -13,6 +13,7 @@ use super::in_use;
 use crate::{
     Conflict, ErrorKind, Inventory, PartReader, PartRestorePlan, PartRestoreRequest, RestoreTarget, Result,
     SourceError,
+    sizes::free_bytes,
     sqlite::{
         connection::{beside, open_live},
         data_record,
@@ -265,7 +266,7 @@ fn refuse_merge(details: &Details) -> Result<()> {
 }
 
 fn refuse_directory(directory: &Path, bytes: u64) -> Result<()> {
-    use rustix::fs::{Access, access, statvfs};
+    use rustix::fs::{Access, access};
     if !directory.is_dir() {
         return Err(refuse(format!("{} is not a directory.", directory.display()), "Choose another path."));
     }
@@ -274,17 +275,14 @@ fn refuse_directory(directory: &Path, bytes: u64) -> Result<()> {
             .hint("Let its user write there, or choose another path.")
             .because(error)
     })?;
-    if let Ok(space) = statvfs(directory) {
-        let available = space.f_bavail.saturating_mul(space.f_frsize);
-        if available < bytes {
-            return Err(SourceError::new(
-                ErrorKind::Full,
-                format!("{} has {available} bytes of free space; the restore needs {bytes}.", directory.display()),
-            )
-            .hint("Free some space, or restore to another disk."));
-        }
+    match free_bytes(directory).filter(|free| *free < bytes) {
+        Some(free) => Err(SourceError::new(
+            ErrorKind::Full,
+            format!("{} has {free} bytes of free space; the restore needs {bytes}.", directory.display()),
+        )
+        .hint("Free some space, or restore to another disk.")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn steps(details: &Details, places: &Places, bytes: u64, conflict: Conflict) -> Vec<String> {
