@@ -115,6 +115,39 @@ fn commands_alone_make_a_first_backup_where_no_server_ever_ran() {
     assert_same_database(&database, &target);
 }
 
+#[test]
+fn options_of_a_source_are_given_with_it_and_a_test_of_it_says_what_would_fail() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, tree) = (directory.path().join("data"), directory.path().join("tree"));
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("kept.txt"), "kept").unwrap();
+    fs::write(tree.join("left.tmp"), "left out").unwrap();
+    let (place, target) = (format!("tree=dir:{}", tree.display()), directory.path().join("restored"));
+    let refused = |words: &[&str], parts: &[&str]| {
+        let output = gateway::command(&data, words);
+        assert!(!output.status.success(), "{words:?}");
+        let said = text(&output);
+        assert!(parts.iter().all(|part| said.contains(part)), "{words:?}: {said}");
+    };
+    refused(&["source", "add", &place, "--option", "exclud=[\"*.tmp\"]"], &["exclud", "exclude"]);
+    refused(&["source", "add", &place, "--option", "exclude"], &["KEY=VALUE"]);
+    for words in [
+        vec!["source", "add", &place, "--option", "exclude=[\"*.tmp\"]"],
+        vec!["backup", "create", "--source", "tree"],
+        vec!["restore", "--latest", "tree", "--to", target.to_str().unwrap()],
+    ] {
+        let output = gateway::command(&data, &words);
+        assert!(output.status.success(), "{words:?}: {}", text(&output));
+    }
+    assert_eq!(fs::read(target.join("kept.txt")).unwrap(), b"kept");
+    assert!(!target.join("left.tmp").exists());
+
+    let server = "bank=postgresql://ada@127.0.0.1:1/bank";
+    refused(&["source", "add", server, "--option", "wrkers=2"], &["wrkers", "missing_roles"]);
+    assert!(gateway::command(&data, &["source", "add", server, "--option", "missing_roles=ignore"]).status.success());
+    refused(&["source", "test", "bank"], &["Nothing listens at 127.0.0.1:1.", "A backup of bank would fail."]);
+}
+
 #[tokio::test]
 async fn the_exported_password_opens_the_vault_with_the_stock_restic() {
     let world = World::new();

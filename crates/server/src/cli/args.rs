@@ -256,6 +256,9 @@ pub enum SourceCommand {
     /// Add a source: [NAME=]dir:PATH, [NAME=]sqlite:PATH or [NAME=]postgresql://USER@HOST:PORT/DATABASE.
     Add {
         source: String,
+        /// As `options` in the configuration file, for example workers=2, missing_roles=ignore or exclude=["*.tmp"]; repeatable.
+        #[arg(long = "option", value_name = "KEY=VALUE")]
+        options: Vec<String>,
         /// First line is the password of the server's account; otherwise PGPASSWORD, PGPASSFILE or ~/.pgpass.
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
@@ -273,6 +276,9 @@ pub enum SourceCommand {
         name: String,
         /// dir:PATH, sqlite:PATH or postgresql://USER@HOST:PORT/DATABASE
         source: String,
+        /// As `options` in the configuration file, for example workers=2, missing_roles=ignore or exclude=["*.tmp"]; repeatable.
+        #[arg(long = "option", value_name = "KEY=VALUE")]
+        options: Vec<String>,
         /// First line is the password of the server's account; otherwise PGPASSWORD, PGPASSFILE or ~/.pgpass.
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,

@@ -9,7 +9,7 @@ use super::{
     session::{Session, sentence},
 };
 use crate::{
-    config::{source_argument, source_password},
+    config::{source_argument, source_options, source_password},
     output,
 };
 
@@ -19,9 +19,10 @@ pub async fn run(common: &Common, command: SourceCommand) -> Result<(), String> 
     let (engine, caller) = (&session.engine, &session.caller);
     match command {
         SourceCommand::List(ListArguments { json }) => list(&session, json).await,
-        SourceCommand::Add { source, password_file, json } => {
+        SourceCommand::Add { source, options, password_file, json } => {
             let given = source_password::from_file(password_file.as_deref())?;
-            let source = source_password::complete(source_argument::parse(&source, &here)?, given)?;
+            let source = source_options::complete(source_argument::parse(&source, &here)?, &options)?;
+            let source = source_password::complete(source, given)?;
             let source = engine.create_source(caller, source).await.map_err(sentence)?;
             if json {
                 return output::json(&described(&session, &source).await?);
@@ -54,10 +55,11 @@ pub async fn run(common: &Common, command: SourceCommand) -> Result<(), String> 
             engine.set_source_secret(caller, id, &secret).await.map_err(sentence)?;
             output::line(&format!("The password of {} is changed.", source.name))
         }
-        SourceCommand::Replace { name, source, password_file } => {
+        SourceCommand::Replace { name, source, options, password_file } => {
             let named = format!("{name}={source}");
             let given = source_password::from_file(password_file.as_deref())?;
-            let source = source_password::complete(source_argument::parse(&named, &here)?, given)?;
+            let source = source_options::complete(source_argument::parse(&named, &here)?, &options)?;
+            let source = source_password::complete(source, given)?;
             let source = engine.replace_source(caller, source).await.map_err(sentence)?;
             output::line(&format!("{} now stands for {}.", source.name, source.config.location))
         }

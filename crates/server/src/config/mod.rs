@@ -8,6 +8,7 @@ pub mod resolve;
 pub mod s3_patience;
 pub mod secret;
 pub mod source_argument;
+pub mod source_options;
 pub mod source_password;
 pub mod stores;
 pub mod suggestion;

@@ -156,6 +156,12 @@ fn time_limits_of_the_role_do_not_end_a_capture() {
          ALTER ROLE hasty SET lock_timeout = '1ms'; ALTER ROLE hasty SET idle_in_transaction_session_timeout = '1ms';
          ALTER ROLE hasty SET default_transaction_isolation = 'serializable'; ALTER ROLE hasty SET search_path = 'nowhere';",
     );
+    for (limit, since) in [("idle_session_timeout", 140_000), ("transaction_timeout", 170_000)] {
+        database.run(&format!(
+            "DO $$ BEGIN IF current_setting('server_version_num')::int >= {since} THEN \
+             ALTER ROLE hasty SET {limit} = '1ms'; END IF; END $$"
+        ));
+    }
     let sink = MemorySink::new(&database.store);
     let manifest = driver(&as_user(&database.url, "hasty"), json!({})).capture(&sink).unwrap();
     assert_eq!(sink.warnings(), []);

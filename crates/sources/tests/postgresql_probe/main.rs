@@ -10,7 +10,11 @@ mod privileges;
 mod surroundings;
 mod tls;
 
-use trivault_sources::{ErrorKind, Finding, Secret, Severity, SourceConfig, SourceDriver, SourceError, open};
+use trivault_sources::{
+    Conflict, ErrorKind, Finding, PartRestoreRequest, RestoreTarget, Secret, Selection, Severity, SourceConfig,
+    SourceDriver, SourceError, open,
+    testing::{MemoryReader, MemorySink, MemoryStore},
+};
 
 pub fn config(url: &str, password: Option<&str>) -> SourceConfig {
     SourceConfig {
@@ -30,6 +34,25 @@ pub fn driver(url: &str, password: Option<&str>) -> Box<dyn SourceDriver> {
 pub fn finding(findings: &[Finding], part: &str) -> Finding {
     let found = findings.iter().find(|finding| finding.sentence.contains(part));
     found.unwrap_or_else(|| panic!("nothing says {part:?}: {findings:#?}")).clone()
+}
+
+/// A backup works, and a restore: the programs of PostgreSQL reach the server as we do.
+#[track_caller]
+pub fn comes_back(url: &str, password: Option<&str>, name: &str) {
+    let driver = driver(url, password);
+    let sink = MemorySink::new(&MemoryStore::new());
+    let manifest = driver.capture(&sink).unwrap_or_else(|error| panic!("{url}: {error:?}"));
+    assert_eq!(sink.warnings(), [], "{url}");
+    let part = sink.into_part(manifest);
+    let reader = MemoryReader::new(&part);
+    let request = PartRestoreRequest {
+        target: RestoreTarget::NewDatabase(name.to_owned()),
+        conflict: Conflict::Replace,
+        selection: Selection::default(),
+        job: "j1".to_owned(),
+    };
+    let plan = driver.plan_restore(&reader, &request).unwrap_or_else(|error| panic!("{url}: {error:?}"));
+    driver.restore(&reader, &plan).unwrap_or_else(|error| panic!("{url}: {error:?}"));
 }
 
 /// What keeps a backup from working, as the probe prints it and with the kind that a job sees.

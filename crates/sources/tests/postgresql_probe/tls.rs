@@ -8,7 +8,7 @@ use trivault_testkit::{
     postgres::{PostgresServer, Variant},
 };
 
-use crate::{driver, finding, refusal, works};
+use crate::{comes_back, driver, finding, refusal, works};
 
 fn write(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
@@ -25,7 +25,10 @@ fn encrypted(authority: &Authority, name: &str, access: &[&str]) -> Option<Postg
         host_based_access: access.iter().map(|line| (*line).to_owned()).collect(),
         ..Variant::default()
     })?;
-    server.query("postgres", "CREATE ROLE ada LOGIN");
+    server.query(
+        "postgres",
+        "CREATE ROLE ada LOGIN SUPERUSER; CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (7)",
+    );
     Some(server)
 }
 
@@ -43,9 +46,15 @@ fn a_certificate_is_checked_as_far_as_sslmode_says() {
         ["sslmode=allow", "sslmode=prefer", "sslmode=require", &format!("sslmode=verify-full&sslrootcert={root}")]
     {
         works(&url(&right, query), None);
+        comes_back(&url(&right, query), None, "copy");
+        assert_eq!(right.query("copy", "SELECT id FROM t").trim(), "7");
+        right.query("postgres", "DROP DATABASE copy");
     }
-    works(&url(&named, &format!("sslmode=verify-ca&sslrootcert={root}")), None);
-    works(&url(&named, &format!("sslmode=require&sslrootcert={root}")), None);
+    for query in [format!("sslmode=verify-ca&sslrootcert={root}"), format!("sslmode=require&sslrootcert={root}")] {
+        works(&url(&named, &query), None);
+        comes_back(&url(&named, &query), None, "copy");
+        named.query("postgres", "DROP DATABASE copy");
+    }
 
     let (kind, sentence, hint) = refusal(&url(&named, &format!("sslmode=verify-full&sslrootcert={root}")), None);
     assert_eq!(kind, ErrorKind::Denied);
@@ -85,6 +94,7 @@ fn preferring_encryption_falls_back_where_only_plain_connections_are_let_in() {
     let Some(server) = encrypted(&authority, "127.0.0.1", &["hostnossl all all 127.0.0.1/32 trust"]) else { return };
     let url = |mode: &str| format!("postgresql://ada@127.0.0.1:{}/postgres?sslmode={mode}", server.port());
     works(&url("prefer"), None);
+    comes_back(&url("prefer"), None, "copy");
     let (kind, sentence, _) = refusal(&url("require"), None);
     assert_eq!(kind, ErrorKind::Denied);
     assert!(sentence.contains("SSL encryption"), "{sentence}");
@@ -103,7 +113,9 @@ fn a_client_certificate_stands_for_the_password() {
         format!("&sslcert={certificate}&sslkey={key}")
     };
     let base = format!("postgresql://ada@127.0.0.1:{}/postgres?sslmode=verify-full&sslrootcert={root}", server.port());
-    works(&format!("{base}{}", files("ada", &authority, "ada")), None);
+    let shown = format!("{base}{}", files("ada", &authority, "ada"));
+    works(&shown, None);
+    comes_back(&shown, None, "copy");
     for query in [String::new(), files("eve", &authority, "eve")] {
         let (kind, sentence, hint) = refusal(&format!("{base}{query}"), None);
         assert_eq!(kind, ErrorKind::Denied, "{sentence}");
