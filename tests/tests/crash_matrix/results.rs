@@ -18,6 +18,8 @@ use crate::{cells::Cell, ground::Ground, table::Outcome, work::Work};
 pub struct Results {
     file: Option<Mutex<File>>,
     cells: BTreeMap<String, (Outcome, Duration)>,
+    /// How often a cell has failed, whatever came of it later.
+    failures: BTreeMap<String, u32>,
     points: BTreeMap<String, Vec<(String, u32)>>,
 }
 
@@ -44,6 +46,10 @@ impl Results {
                 let points = points.iter().filter_map(point).map(|(name, count)| (name, count.unwrap_or(1))).collect();
                 self.points.insert(work.to_owned(), points);
             }
+            [name, _, "failed", _, "."] => {
+                *self.failures.entry(name.to_owned()).or_default() += 1;
+                self.cells.remove(name);
+            }
             [name, took, kind, words, "."] => {
                 let outcome = match kind {
                     "survived" => Outcome::Survived(words.to_owned()),
@@ -60,6 +66,11 @@ impl Results {
     /// A cell that has failed is tried again.
     pub fn of(&self, cell: &Cell) -> Option<(Outcome, Duration)> {
         self.cells.get(&name(cell)).cloned()
+    }
+
+    /// How often this cell has failed in earlier runs with the same file.
+    pub fn failures_of(&self, cell: &Cell) -> u32 {
+        self.failures.get(&name(cell)).copied().unwrap_or(0)
     }
 
     pub fn points(&self, work: Work) -> Option<Vec<(String, u32)>> {
@@ -91,4 +102,26 @@ impl Results {
 fn name(cell: &Cell) -> String {
     let ground = Ground::ALL.iter().position(|ground| *ground == cell.ground).unwrap();
     format!("{ground} {:?} {}", cell.work, cell.halt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Halt;
+
+    #[test]
+    fn a_cell_that_failed_is_tried_again_and_its_failures_are_not_forgotten() {
+        let halt = Halt { point: "backup/written".to_owned(), pass: 2 };
+        let cell = Cell { ground: Ground::ALL[3], work: Work::Backup, halt };
+        let name = name(&cell);
+        let mut results = Results::default();
+        results.read(&format!("{name}\t900\tfailed\ta lock is left\t."));
+        assert!(results.of(&cell).is_none());
+        assert_eq!(results.failures_of(&cell), 1);
+        results.read(&format!("{name}\t900\tfailed\ttorn"));
+        results.read(&format!("{name}\t900\tfailed\ta lock is left\t."));
+        results.read(&format!("{name}\t900\tsurvived\tsucceeded, attempt 2\t."));
+        assert!(matches!(results.of(&cell), Some((Outcome::Survived(_), _))));
+        assert_eq!(results.failures_of(&cell), 2);
+    }
 }

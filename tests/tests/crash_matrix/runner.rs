@@ -51,6 +51,7 @@ pub fn run(cells: Vec<Cell>, results: &Results, may_begin: impl Fn(&Cell) -> boo
     let mut table = Table::default();
     let mut missing = Vec::new();
     for cell in cells {
+        table.failed_before(&cell, results.failures_of(&cell));
         match results.of(&cell) {
             Some((outcome, took)) => table.insert(&cell, outcome, took),
             None => {

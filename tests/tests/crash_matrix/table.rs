@@ -34,6 +34,8 @@ pub struct Table {
     /// In the order in which the points were met.
     order: Vec<(Work, Halt)>,
     cells: BTreeMap<Cell, (Outcome, Duration)>,
+    /// How often a cell failed in earlier runs.
+    failed_before: BTreeMap<Cell, u32>,
 }
 
 impl Table {
@@ -43,6 +45,13 @@ impl Table {
             self.order.push(row);
         }
         self.cells.insert(cell.clone(), (outcome, took));
+    }
+
+    /// Failures of earlier runs: a cell that survives later does not hide them.
+    pub fn failed_before(&mut self, cell: &Cell, times: u32) {
+        if times > 0 {
+            self.failed_before.insert(cell.clone(), times);
+        }
     }
 
     fn count(&self, is_meant: impl Fn(&Outcome) -> bool) -> usize {
@@ -106,7 +115,13 @@ impl fmt::Display for Table {
                 writeln!(out, "| {work} | {} | {words} | {grounds} |", halts.join(", "))?;
             }
         }
-        Ok(())
+        let survived = |cell: &Cell| matches!(self.cells.get(cell), Some((Outcome::Survived(_), _)));
+        let before = self.failed_before.iter().filter(|(cell, _)| survived(cell));
+        let before: Vec<String> = before.map(|(cell, times)| format!("{cell} ({times})")).collect();
+        match before.len() {
+            0 => writeln!(out, "\nNo cell that survived had failed before."),
+            count => writeln!(out, "\n{count} cells failed before they survived: {}.", before.join("; ")),
+        }
     }
 }
 
@@ -128,5 +143,29 @@ impl Table {
             }
         }
         said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_stands_under_the_table_although_the_cell_survived_later() {
+        let halt = |pass| Halt { point: "backup/written".to_owned(), pass };
+        let [good, once_bad, bad] =
+            [1, 2, 3].map(|pass| Cell { ground: Ground::ALL[0], work: Work::Backup, halt: halt(pass) });
+        let mut table = Table::default();
+        let survived = || Outcome::Survived("succeeded, attempt 2".to_owned());
+        table.insert(&good, survived(), Duration::from_secs(1));
+        table.failed_before(&good, 0);
+        assert!(table.to_string().ends_with("\nNo cell that survived had failed before.\n"), "{table}");
+        table.insert(&once_bad, survived(), Duration::from_secs(1));
+        table.failed_before(&once_bad, 2);
+        table.insert(&bad, Outcome::Failed("a lock is left".to_owned()), Duration::from_secs(1));
+        table.failed_before(&bad, 1);
+        let said = "\n1 cells failed before they survived: backup, backup/written#2, SQLite, folder (2).\n";
+        assert!(table.to_string().ends_with(said), "{table}");
+        assert!(table.to_string().contains("2 survived, 1 failed"), "{table}");
     }
 }
