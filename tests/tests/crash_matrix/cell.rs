@@ -1,7 +1,7 @@
 //! One cell of the matrix: a server is killed at one point of one piece of work, and started again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Child,
@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     aftermath,
+    promises::Known,
     site::{Job, LEASE, LOOK_AT_JOBS_EVERY, REPOSITORY, Site},
     work::{Prepared, Work},
 };
@@ -78,8 +79,7 @@ pub fn points(site: &mut Site, work: Work) -> Vec<(String, u32)> {
 /// At the first promise that is not kept.
 pub fn run(site: &mut Site, work: Work, halt: &Halt) -> String {
     let prepared = work.prepare(site);
-    let known: BTreeSet<String> = site.jobs().into_iter().map(|job| job.id).collect();
-    let listed: BTreeSet<String> = site.backups().into_iter().map(|backup| backup.id).collect();
+    let known = Known::of(site);
     let reached = match work.first_crash() {
         None => crash(site, work, &prepared, &halt.to_string()),
         Some(first) => {
@@ -91,20 +91,9 @@ pub fn run(site: &mut Site, work: Work, halt: &Halt) -> String {
     site.start();
     let begun = Instant::now();
     taken_back(site, &orphans, begun);
-    let jobs: Vec<Job> = site.settle().into_iter().filter(|job| !known.contains(&job.id)).collect();
-    for job in &jobs {
-        assert!(job.state != "failed" || job.failure.is_some(), "{job:?} failed without a word");
-    }
-    let left: BTreeSet<String> = site.promise(&prepared.before).into_iter().map(|backup| backup.id).collect();
-    let removed = listed.difference(&left).count();
-    // The server's own pass of retention runs at its start.
-    let forgotten = jobs.iter().filter(|job| job.kind == "forget" && job.state == "succeeded").count();
-    assert!(removed <= forgotten || work == Work::Merge, "{removed} backups have vanished");
+    let jobs = known.is_kept(site, Some(work), &prepared.before);
     let job = jobs.iter().rfind(|job| Some(job.kind.as_str()) == work.kind());
     let end = job.map_or_else(|| "no job".to_owned(), |job| format!("{}, attempt {}", job.state, job.attempt));
-    if let Some(job) = job.filter(|_| work.is_tried_again()) {
-        assert_eq!(job.state, "succeeded", "{job:?}\n{}", site.gateway.log());
-    }
     match work {
         Work::VerifyHeals => site.forget_strangers(),
         Work::Scheduled => {

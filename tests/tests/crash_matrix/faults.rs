@@ -15,13 +15,15 @@ use std::{
 use trivault_testkit::{
     postgres::{PostgresServer, Variant},
     proxy::{Cut, CuttingProxy},
+    require::skipped,
 };
 
 use crate::{
     aftermath,
     cells::{next, seed},
     ground::{Ground, Metadata, Place},
-    site::{Job, Site, Sources},
+    promises::Known,
+    site::{Site, Sources},
     work::Work,
 };
 
@@ -51,6 +53,7 @@ fn a_database_that_is_cut_off_before_or_after_an_effect_costs_no_job_and_no_back
     for round in 0..ROUNDS {
         let work = kinds[round as usize % kinds.len()];
         let prepared = work.prepare(&mut site);
+        let known = Known::of(&site);
         let made = proxy.made();
         let mut at = next(&mut state) % FIRST_CUT_WITHIN;
         for _ in 0..CUTS {
@@ -65,29 +68,25 @@ fn a_database_that_is_cut_off_before_or_after_an_effect_costs_no_job_and_no_back
             thread::sleep(Duration::from_millis(20));
         }
         proxy.heal();
-        let jobs = site.settle();
+        known.is_kept(&mut site, Some(work), &prepared.before);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         println!("{work}: {} cuts; {}", proxy.made() - made, said.lines().last().unwrap_or_default());
-        unnamed(&jobs);
-        site.promise(&prepared.before);
         aftermath::sources(&site, work, &prepared);
         aftermath::all_is_well(&mut site, &prepared);
     }
 }
 
-fn unnamed(jobs: &[Job]) {
-    for job in jobs {
-        assert!(job.state != "failed" || job.failure.is_some(), "{job:?} failed without a word");
-    }
-}
-
 /// Tests that mount something run inside name spaces of their own, where this user may.
 fn in_name_spaces_of_its_own(test: &str) {
-    let may = Command::new("unshare").args(["-Urm", "true"]).output().is_ok_and(|output| output.status.success());
-    if !may {
-        println!("{test}: left out, for this machine does not allow `unshare -Urm`");
+    if skipped("namespaces") {
         return;
     }
+    let may = Command::new("unshare").args(["-Urm", "true"]).output().is_ok_and(|output| output.status.success());
+    assert!(
+        may,
+        "{test} needs name spaces, and this machine does not allow `unshare -Urm`: run it where it is allowed, or leave such tests out \
+         with TRIVAULT_TEST_SKIP=namespaces"
+    );
     let output = Command::new("unshare")
         .arg("-Urm")
         .arg(std::env::current_exe().unwrap())
@@ -126,13 +125,13 @@ fn full_store() {
     for _ in 0..3 {
         site.change();
         let before = site.state();
-        let known: Vec<String> = site.jobs().into_iter().map(|job| job.id).collect();
+        let known = Known::of(&site);
         let _ = site.spawn(&Site::begin_backup()).wait();
         // It is tried again after some seconds, and then again: with room in between it would come to a good end.
         let begun = Instant::now();
         let job = loop {
             let jobs = site.jobs();
-            let job = jobs.into_iter().find(|job| !known.contains(&job.id));
+            let job = jobs.into_iter().find(|job| !known.has_job(&job.id));
             if let Some(job) = job.filter(|job| job.is_over() || (job.state == "queued" && job.attempt > 0)) {
                 break job;
             }
@@ -142,8 +141,9 @@ fn full_store() {
         let log = site.succeed(&["jobs", "log", &job.id]);
         assert!(log.contains("full"), "{job:?}\n{log}");
         fs::remove_file(&ballast).unwrap();
-        site.settle();
-        site.promise(&before);
+        // What the queue has not given up comes to a good end.
+        let work = (!job.is_over()).then_some(Work::Backup);
+        known.is_kept(&mut site, work, &before);
         let prepared = Work::VerifyBackups.prepare(&mut site);
         aftermath::all_is_well(&mut site, &prepared);
         fill(&ballast);
@@ -168,14 +168,14 @@ fn full_data_directory() {
     site.start_mortal(&[]);
     site.change();
     let before = site.state();
+    let known = Known::of(&site);
     let ballast = fill(&data.join("ballast"));
     let output = site.spawn(&Site::begin_backup()).wait_with_output().unwrap();
     println!("a backup on a full data directory: {}", String::from_utf8_lossy(&output.stdout));
     // Leases cannot be extended while nothing can be written.
     thread::sleep(3 * crate::site::LEASE);
     fs::remove_file(&ballast).unwrap();
-    unnamed(&site.settle());
-    site.promise(&before);
+    known.is_kept(&mut site, Some(Work::Backup), &before);
     let prepared = Work::VerifyBackups.prepare(&mut site);
     aftermath::all_is_well(&mut site, &prepared);
 }
@@ -194,6 +194,7 @@ fn a_clock_that_jumps_while_a_job_runs_and_the_server_is_killed_leaves_no_job_ru
     let mut site = Site::new(Ground::ALL[0], Sources::Files).unwrap();
     for jump in [HOUR, -HOUR, 30 * 24 * HOUR, -24 * HOUR] {
         let prepared = Work::Backup.prepare(&mut site);
+        let known = Known::of(&site);
         let file = site.path("halted");
         let _ = fs::remove_file(&file);
         site.start_mortal(&[("TRIVAULT_HALT_AT", "backup/written"), ("TRIVAULT_HALT_FILE", file.to_str().unwrap())]);
@@ -208,8 +209,7 @@ fn a_clock_that_jumps_while_a_job_runs_and_the_server_is_killed_leaves_no_job_ru
         site.gateway.kill();
         site.clock_offset += jump;
         site.start();
-        unnamed(&site.settle());
-        site.promise(&prepared.before);
+        known.is_kept(&mut site, Some(Work::Backup), &prepared.before);
         aftermath::all_is_well(&mut site, &prepared);
     }
 }

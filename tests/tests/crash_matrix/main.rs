@@ -15,6 +15,7 @@ mod cells;
 mod faults;
 mod ground;
 mod ledger;
+mod promises;
 mod results;
 mod runner;
 mod site;
