@@ -144,6 +144,7 @@ async fn a_bank_backed_up_under_transfers_comes_back_through_every_dialect_and_t
     let info = world.client.get("/api/v1/cluster/self/repository/active/nightly/info", &Who::administrator()).await;
     let bucket = &info.json["backups"][0]["buckets"][0];
     assert_eq!(bucket["name"], "bank", "{}", info.text());
+    assert!(bucket["size"].as_u64().unwrap() > 0, "{}", info.text());
     let collections = |scope: &str| -> Vec<(String, u64)> {
         let scopes = bucket["scopes"].as_object().unwrap();
         let scope = scopes.values().find(|found| found["name"] == scope).unwrap();

@@ -9,7 +9,7 @@ use message::Message;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +63,7 @@ struct Shared {
     server: SocketAddr,
     plan: Mutex<(Plan, u64)>,
     given: Mutex<BTreeMap<Fault, u64>>,
+    answered: AtomicU64,
     ended: AtomicBool,
 }
 
@@ -86,6 +87,7 @@ impl FaultProxy {
             server,
             plan: Mutex::new((Box::new(|_| None), 0)),
             given: Mutex::default(),
+            answered: AtomicU64::new(0),
             ended: AtomicBool::new(false),
         });
         let copy = Arc::clone(&shared);
@@ -111,6 +113,7 @@ impl FaultProxy {
     pub fn plan(&self, plan: impl FnMut(Asked<'_>) -> Option<Fault> + Send + 'static) {
         *guard(&self.shared.plan) = (Box::new(plan), 0);
         guard(&self.shared.given).clear();
+        self.shared.answered.store(0, Ordering::SeqCst);
     }
 
     /// From now on everything passes.
@@ -121,6 +124,11 @@ impl FaultProxy {
     /// How many requests came since the plan was set.
     pub fn requests(&self) -> u64 {
         guard(&self.shared.plan).1
+    }
+
+    /// Bytes in the bodies of the server's answers since the plan was set.
+    pub fn answered_bytes(&self) -> u64 {
+        self.shared.answered.load(Ordering::SeqCst)
     }
 
     /// The faults that the plan has given.
@@ -194,7 +202,9 @@ fn serve(shared: &Shared, mut client: TcpStream) -> std::io::Result<()> {
 fn pass(shared: &Shared, request: &Message) -> std::io::Result<Message> {
     let mut server = TcpStream::connect(shared.server)?;
     request.write(&mut server)?;
-    Message::read_answer(&mut server, request.method_and_target().0)
+    let answer = Message::read_answer(&mut server, request.method_and_target().0)?;
+    shared.answered.fetch_add(answer.body.len() as u64, Ordering::SeqCst);
+    Ok(answer)
 }
 
 /// Keeps the connection until the client gives up.
@@ -254,6 +264,7 @@ mod tests {
         assert!(ask().starts_with("HTTP/1.1 503 "));
         assert!(ask().ends_with("got abc"));
         assert_eq!(proxy.requests(), 2);
+        assert_eq!(proxy.answered_bytes(), 7);
         assert_eq!(proxy.given()[&Fault::Refused(503, "SlowDown")], 1);
         proxy.plan(|_| Some(Fault::TornAnswer));
         assert!(!ask().ends_with("got abc"));
