@@ -1,5 +1,8 @@
 //! Backups, forgets, prunes and crashes in random order, by us and by the stock restic: no byte that a kept snapshot needs is ever lost.
 //!
+//! Captures and prunes die anywhere, and leave their lock files. restic's exclusive commands are tried at any time: beside an open capture
+//! they must be refused, and what a crash has left must not mislead them.
+//!
 //! `TRIVAULT_PRUNE_SECONDS` makes it run longer than its 30 seconds, `TRIVAULT_PRUNE_SEED` runs one story alone.
 
 use super::{
@@ -7,12 +10,16 @@ use super::{
     restic::restic,
     scene::*,
 };
-use crate::{Capture, CheckOptions, Id, Lock, LockMode, PRUNE_POINTS, Password, PruneOptions, ReadSubset, Vault};
+use crate::{
+    Capture, CheckOptions, Id, Lock, LockMode, PRUNE_POINTS, Password, PruneOptions, ReadSubset, Result, Vault,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::{
     collections::BTreeMap,
     io::Write,
-    process::{Command, Stdio},
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -38,6 +45,17 @@ struct Held {
     lock: Lock,
 }
 
+/// How often things happened, over all stories.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    dead_captures: u32,
+    dead_prunes: u32,
+    /// Exclusive commands of restic that an open capture's lock has kept out.
+    kept_out: u32,
+    /// Exclusive commands of restic after a prune that died.
+    after_a_crash: u32,
+}
+
 struct Story {
     scene: Scene,
     dice: Dice,
@@ -46,6 +64,8 @@ struct Story {
     held: Option<Held>,
     /// A prune crashed, so that the stock restic may complain until the next one.
     crashed: bool,
+    /// What the test is worth.
+    seen: Seen,
     log: Vec<String>,
 }
 
@@ -79,6 +99,48 @@ impl Story {
         lock.release().unwrap();
     }
 
+    /// A capture whose process dies, at the latest when it would have committed; its lock file stays.
+    fn crash_capture(&mut self) {
+        let files = self.files();
+        let store = Dying::new(backend(&self.scene.path()), self.dice.roll(9) as i64);
+        let vault = Vault::open(store.clone(), &Password::new(PASSWORD), super::scene::options()).unwrap();
+        let lock = vault.lock(LockMode::Shared, Duration::ZERO);
+        let commits = self.dice.roll(3) == 0;
+        let work = || -> Result<()> {
+            let capture = vault.capture(draft(), None, Arc::new(Events::default()))?;
+            let mut root = capture.directory();
+            for (name, content) in &files {
+                root.add_file(name.as_bytes(), &file_meta(), &stream(&capture, content, CONTENT_DEFINED)?)?;
+            }
+            let root = root.finish()?;
+            if commits {
+                commit(capture, root)?;
+            }
+            store.die();
+            Ok(())
+        };
+        let result = work();
+        store.die();
+        drop(lock);
+        self.log.push(format!("  capture dies, commits {commits}: {result:?}"));
+        self.seen.dead_captures += 1;
+        // Of its last step, nobody heard the answer.
+        let listed = self.scene.reopened().snapshots().unwrap().snapshots;
+        if let Some(new) = listed.iter().find(|snapshot| !self.kept.contains_key(&snapshot.id)) {
+            assert!(commits, "{result:?}");
+            self.kept.insert(new.id, files);
+        }
+    }
+
+    /// Removes the lock files of what has died, as a server does from time to time.
+    fn unlock_dead(&self) {
+        let open = self.held.as_ref().map(|held| held.lock.id());
+        let vault = self.scene.reopened();
+        let stale = vault.own_stale_locks().unwrap();
+        let dead: Vec<Id> = stale.iter().map(|lock| lock.id).filter(|id| Some(*id) != open).collect();
+        vault.remove_locks(&dead).unwrap();
+    }
+
     fn forget(&mut self) {
         let place = self.dice.roll(self.kept.len());
         let Some(id) = self.kept.keys().nth(place).copied() else { return };
@@ -87,6 +149,7 @@ impl Story {
     }
 
     fn prune(&mut self, may_die: bool) {
+        self.unlock_dead();
         let allowed = if may_die { self.dice.roll(12) as i64 } else { i64::MAX };
         let options = PruneOptions {
             oldest_writer: self.held.as_ref().map(|held| held.began),
@@ -117,14 +180,15 @@ impl Story {
         drop(vault);
         if result.is_err() {
             assert!(store.is_dead(), "{:?}", result.err());
-            unlock(&self.scene.reopened());
             self.crashed = true;
+            self.seen.dead_prunes += 1;
         } else {
             self.crashed = false;
         }
     }
 
     fn restic_backup(&mut self) {
+        self.unlock_dead();
         let content = noise(self.dice.roll(14) as u64, 150_000);
         let mut child = Command::new("restic")
             .args([
@@ -153,32 +217,63 @@ impl Story {
 
     /// Those of restic's commands that want the vault for themselves.
     fn restic_alone(&mut self) {
-        if self.held.is_some() || self.crashed {
-            return;
+        let place = self.dice.roll(self.kept.len());
+        let some = self.kept.keys().nth(place).map(Id::to_hex);
+        let exclusive: Vec<&str> = match (self.dice.roll(3), &some) {
+            (0, _) => vec!["rebuild-index"],
+            (1, Some(some)) => vec!["forget", some, "--prune"],
+            _ => vec!["prune"],
+        };
+        if self.held.is_some() {
+            return self.is_kept_out(&exclusive);
         }
-        match self.dice.roll(4) {
-            0 => {
-                restic(&self.scene.path(), &["unlock"]);
-            }
-            1 => {
-                restic(&self.scene.path(), &["rebuild-index"]);
-            }
-            2 => {
-                restic(&self.scene.path(), &["prune"]);
-            }
-            _ => {
-                let place = self.dice.roll(self.kept.len());
-                let Some(id) = self.kept.keys().nth(place).copied() else { return };
-                restic(&self.scene.path(), &["forget", &id.to_hex(), "--prune"]);
-                self.kept.remove(&id);
-            }
+        if self.crashed {
+            return self.after_a_crash(&exclusive);
         }
+        self.unlock_dead();
+        restic(&self.scene.path(), &["unlock"]);
+        restic(&self.scene.path(), &exclusive);
+        if exclusive[0] == "forget" {
+            self.kept.retain(|id, _| Some(id.to_hex()) != some);
+        }
+    }
+
+    /// Beside an open capture, whose lock is no stale one.
+    fn is_kept_out(&mut self, exclusive: &[&str]) {
+        let path = self.scene.path();
+        let files = || ["data", "index", "snapshots"].map(|folder| files_below(&path.join(folder)));
+        let before = files();
+        restic(&path, &["unlock"]);
+        let output = run_restic(&path, exclusive);
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(!output.status.success() && said.contains("locked"), "{exclusive:?} beside an open capture: {said}");
+        assert!(files() == before, "{exclusive:?} was refused and has changed something");
+        self.seen.kept_out += 1;
+    }
+
+    /// Where a prune died. restic may fail at what it finds; nothing that is kept may go.
+    fn after_a_crash(&mut self, exclusive: &[&str]) {
+        let path = self.scene.path();
+        restic(&path, &["unlock", "--remove-all"]);
+        let rebuilds = self.dice.roll(2) == 0;
+        if rebuilds {
+            let rebuilt = run_restic(&path, &["rebuild-index"]).status;
+            self.log.push(format!("  rebuild-index after a crash: {rebuilt}"));
+        }
+        let output = run_restic(&path, exclusive);
+        self.log.push(format!("  restic {exclusive:?} after a crash, rebuilds {rebuilds}: {}", output.status));
+        let left: Vec<Id> = self.scene.reopened().snapshots().unwrap().snapshots.iter().map(|found| found.id).collect();
+        let may_go = |id: &Id| exclusive[0] == "forget" && exclusive[1] == id.to_hex();
+        let lost: Vec<&Id> = self.kept.keys().filter(|id| !left.contains(id) && !may_go(id)).collect();
+        assert!(lost.is_empty(), "{exclusive:?} has removed {lost:?}");
+        self.kept.retain(|id, _| left.contains(id));
+        self.seen.after_a_crash += 1;
     }
 
     fn step(&mut self) {
         let hours = self.dice.roll(16) as i64;
         self.now += TimeDelta::hours(hours);
-        let dice = self.dice.roll(20);
+        let dice = self.dice.roll(23);
         self.log.push(format!("{dice} at {}", self.now));
         match dice {
             0..=3 if self.held.is_none() => self.begin(),
@@ -192,6 +287,7 @@ impl Story {
             9..=12 => self.prune(false),
             13..=15 => self.prune(true),
             16..=17 => self.restic_backup(),
+            18..=19 => self.crash_capture(),
             _ => self.restic_alone(),
         }
     }
@@ -222,7 +318,13 @@ impl Drop for Tell<'_> {
     }
 }
 
-fn tell(seed: u64) {
+fn run_restic(vault: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new("restic");
+    command.args(["--no-cache", "-r"]).arg(vault).args(arguments).env("RESTIC_PASSWORD", PASSWORD);
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+fn tell(seed: u64) -> Seen {
     let mut story = Story {
         scene: Scene::new(),
         dice: Dice(seed.wrapping_mul(7919).wrapping_add(1)),
@@ -230,6 +332,7 @@ fn tell(seed: u64) {
         kept: BTreeMap::new(),
         held: None,
         crashed: false,
+        seen: Seen::default(),
         log: Vec::new(),
     };
     let tell = Tell(seed, &mut story);
@@ -238,6 +341,7 @@ fn tell(seed: u64) {
         story.step();
         story.assert_kept();
         if step % 8 == 7 && !story.crashed && story.held.is_none() {
+            story.unlock_dead();
             assert_sound(&story.scene.path());
         }
     }
@@ -257,19 +361,27 @@ fn tell(seed: u64) {
     }
     assert!(files_below(&story.scene.path().join("data")).is_empty());
     assert!(files_below(&story.scene.path().join("index")).is_empty());
+    story.seen
 }
 
 #[test]
 fn in_random_stories_no_byte_of_a_kept_snapshot_is_lost() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("TRIVAULT_PRUNE_SEED") {
-        return tell(seed);
+        eprintln!("{:?}", tell(seed));
+        return;
     }
     let (began, limit) = (Instant::now(), Duration::from_secs(number("TRIVAULT_PRUNE_SECONDS").unwrap_or(30)));
-    let mut seed = 0;
-    while seed == 0 || began.elapsed() < limit {
-        tell(seed);
+    let (mut seed, mut all) = (0, Seen::default());
+    while seed < 8 || began.elapsed() < limit {
+        let seen = tell(seed);
+        all.dead_captures += seen.dead_captures;
+        all.dead_prunes += seen.dead_prunes;
+        all.kept_out += seen.kept_out;
+        all.after_a_crash += seen.after_a_crash;
         seed += 1;
     }
-    eprintln!("{seed} stories in {:?}", began.elapsed());
+    eprintln!("{seed} stories in {:?}: {all:?}", began.elapsed());
+    let Seen { dead_captures, dead_prunes, kept_out, after_a_crash } = all;
+    assert!(dead_captures > 0 && dead_prunes > 0 && kept_out > 0 && after_a_crash > 0, "{all:?}");
 }

@@ -222,6 +222,11 @@ impl Dying {
         Arc::new(Self { inner, left: AtomicI64::new(left), dead: AtomicBool::new(false) })
     }
 
+    /// From now on nothing works.
+    pub fn die(&self) {
+        self.dead.store(true, Ordering::SeqCst);
+    }
+
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::SeqCst)
     }
@@ -235,7 +240,7 @@ impl Dying {
 
     fn changes(&self) -> Result<()> {
         if self.left.fetch_sub(1, Ordering::SeqCst) <= 0 {
-            self.dead.store(true, Ordering::SeqCst);
+            self.die();
         }
         self.reads()
     }
