@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use std::process::Command;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use trivault_testkit::gateway::{Gateway, Setup};
@@ -12,6 +15,9 @@ use trivault_tests::{
     sample,
     world::{DATABASE, PASSCODE},
 };
+
+/// How long a job may go on after the command that cancels it has answered, on a machine on which other tests run.
+const CANCELLED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Short, so that an orphaned job is taken over at once.
 fn short_leases(directory: &std::path::Path) -> Vec<String> {
@@ -53,7 +59,13 @@ impl Large {
         let path = "/api/v1/cluster/self/repository/active/r";
         let body = r#"{"plan":"_hourly_backups","archive":"/archives/r","bucket_name":"large"}"#;
         assert_eq!(self.client.post(path, &who, Body::Text(body)).await.status, 200);
-        let answer = self.client.post(&format!("{path}/backup"), &who, Body::None).await;
+        self.begin_again().await
+    }
+
+    /// Another backup.
+    async fn begin_again(&self) -> String {
+        let path = "/api/v1/cluster/self/repository/active/r/backup";
+        let answer = self.client.post(path, &Who::administrator(), Body::None).await;
         answer.json["task_name"].as_str().unwrap().to_owned()
     }
 
@@ -116,6 +128,38 @@ async fn a_stop_in_the_middle_of_a_backup_hands_it_back_and_the_next_start_finis
     large.until_it_reads().await;
     assert!(large.gateway.stop(), "a graceful stop ends with status 0:\n{}", large.gateway.log());
     large.restart();
+    let ended = large.until_it_ended(&task).await;
+    assert_eq!(ended["status"], "done", "{ended:#}\n{}", large.gateway.log());
+    large.restic_check();
+}
+
+#[tokio::test]
+async fn a_person_cancels_a_backup_in_its_middle_and_the_source_is_free_at_once() {
+    let large = large();
+    let task = large.begin().await;
+    large.until_it_reads().await;
+    let jobs = large.gateway.json(&["jobs", "list", "--json"]);
+    let job = jobs.as_array().unwrap().iter().find(|job| job["kind"] == "backup" && job["state"] == "running");
+    let id = job.unwrap_or_else(|| panic!("{jobs:#}"))["id"].as_str().unwrap();
+    let output = large.gateway.command(&["jobs", "cancel", id]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let asked = Instant::now();
+    let ended = loop {
+        let job = large.gateway.json(&["jobs", "show", id, "--json"]);
+        if job["state"] != "running" {
+            break job;
+        }
+        assert!(asked.elapsed() < CANCELLED_WITHIN, "{job:#}\n{}", large.gateway.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(ended["state"], "cancelled", "{ended:#}\n{}", large.gateway.log());
+    // Nothing of the backup holds the source, and no part of it counts as a backup.
+    let database = rusqlite::Connection::open(large.directory.path().join("large.db")).unwrap();
+    database.busy_timeout(Duration::ZERO).unwrap();
+    database.execute_batch("BEGIN EXCLUSIVE; CREATE TABLE after_the_cancel (id INTEGER); COMMIT").unwrap();
+    drop(database);
+    assert_ne!(large.until_it_ended(&task).await["status"], "done");
+    let task = large.begin_again().await;
     let ended = large.until_it_ended(&task).await;
     assert_eq!(ended["status"], "done", "{ended:#}\n{}", large.gateway.log());
     large.restic_check();

@@ -3,7 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,6 +26,10 @@ use trivault_tests::{
     world::DATABASE,
 };
 
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// From the command's answer on, on a machine on which other tests run; a node looks for it with each of its heartbeats.
+const CANCELLED_WITHIN: Duration = Duration::from_secs(5);
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 fn database_of(url: &str) -> String {
@@ -98,7 +107,14 @@ impl Nodes {
     }
 
     fn start(&self, name: &str) -> (Gateway, Client) {
-        let gateway = Gateway::start(&self.directory.path().join(name), &self.setup);
+        self.start_with(name, &[])
+    }
+
+    /// With this environment beside that of all nodes.
+    fn start_with(&self, name: &str, environment: &[(&str, &str)]) -> (Gateway, Client) {
+        let mut setup = self.setup.clone();
+        setup.environment.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let gateway = Gateway::start(&self.directory.path().join(name), &setup);
         let client = Client::new(&gateway.url);
         (gateway, client)
     }
@@ -179,6 +195,86 @@ async fn three_nodes_with_the_documented_configuration_share_jobs_and_answer_for
 }
 
 #[tokio::test]
+async fn a_node_that_dies_in_the_middle_of_a_job_leaves_it_to_another_which_finishes_it() {
+    let Some(nodes) = Nodes::new(1) else { return };
+    let halted = nodes.directory.path().join("halted");
+    let halt = [("TRIVAULT_HALT_AT", "backup/capture"), ("TRIVAULT_HALT_FILE", halted.to_str().unwrap())];
+    // Alone, so that nobody else can have begun the job.
+    let (mut first, client) = nodes.start_with("first", &halt);
+    create(&client, 0, "s0").await;
+    let task = begin(&client, 0).await;
+    let waits = Instant::now();
+    while !halted.exists() {
+        assert!(waits.elapsed() < PATIENCE, "{}", first.log());
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let (second, other) = nodes.start("second");
+    let id = newest_job(&second);
+    let running = second.json(&["jobs", "show", &id, "--json"]);
+    assert_eq!((&running["state"], &running["attempt"]), (&Value::from("running"), &Value::from(1)), "{running:#}");
+    first.kill();
+    let seen = ended(&other, 0, &task).await;
+    assert_eq!(seen[0]["status"], "done", "{seen:#}\n{}", second.log());
+    let job = second.json(&["jobs", "show", &id, "--json"]);
+    assert_eq!((&job["state"], &job["attempt"]), (&Value::from("succeeded"), &Value::from(2)), "{job:#}");
+    assert_eq!(begun(&second), 1);
+    restores(&nodes, &second);
+}
+
+#[tokio::test]
+async fn a_job_is_cancelled_by_a_command_at_a_node_that_does_not_run_it() {
+    let Some(nodes) = Nodes::new(1) else { return };
+    fs::remove_file(nodes.source(0)).unwrap();
+    sample::large_database(&nodes.source(0), 100_000);
+    let (first, client) = nodes.start("first");
+    create(&client, 0, "s0").await;
+    let task = begin(&client, 0).await;
+    let id = newest_job(&first);
+    let reads = |job: &Value| job["state"] == "running" && job["progress"]["bytes_read"].as_u64() > Some(0);
+    until(&first, &id, reads).await;
+    let (second, other) = nodes.start("second");
+    let output = second.command(&["jobs", "cancel", &id]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let asked = Instant::now();
+    until(&second, &id, |job| job["state"] != "running").await;
+    let took = asked.elapsed();
+    let job = second.json(&["jobs", "show", &id, "--json"]);
+    assert_eq!(job["state"], "cancelled", "{job:#}\n{}", first.log());
+    assert!(took < CANCELLED_WITHIN, "{took:?}\n{}", first.log());
+    assert_eq!(begun(&second), 0, "it was the other's job");
+    assert_ne!(ended(&other, 0, &task).await[0]["status"], "done");
+    let task = begin(&other, 0).await;
+    let seen = ended(&other, 0, &task).await;
+    assert_eq!(seen[0]["status"], "done", "{seen:#}\n{}{}", first.log(), second.log());
+    restores(&nodes, &second);
+}
+
+fn newest_job(node: &Gateway) -> String {
+    node.json(&["jobs", "list", "--json"])[0]["id"].as_str().unwrap().to_owned()
+}
+
+/// Waits until the job is so.
+async fn until(node: &Gateway, id: &str, is_so: impl Fn(&Value) -> bool) {
+    let begun = Instant::now();
+    loop {
+        let job = node.json(&["jobs", "show", id, "--json"]);
+        if is_so(&job) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{job:#}\n{}", node.log());
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The newest backup of the first source is what the source holds.
+fn restores(nodes: &Nodes, node: &Gateway) {
+    let target = nodes.directory.path().join("restored.db");
+    let output = node.command(&["restore", "--latest", "s0", "--to", target.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_same_database(&nodes.source(0), &target);
+}
+
+#[tokio::test]
 async fn maintenance_begun_at_one_node_holds_the_jobs_of_another_and_they_say_why() {
     let Some(nodes) = Nodes::new(1) else { return };
     let (first, client) = nodes.start("first");
@@ -197,7 +293,7 @@ async fn maintenance_begun_at_one_node_holds_the_jobs_of_another_and_they_say_wh
     assert_eq!((&status["on"], &status["queued_jobs"]), (&Value::Bool(true), &Value::from(1)));
     assert_eq!(status["hold"]["restores_run"], false);
     // The log says it too, once somebody has looked.
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     loop {
         let log = first.json(&["jobs", "log", id, "--json"]).to_string();
         if log.contains("the storage is moved") {
@@ -261,7 +357,7 @@ async fn without_its_database_a_server_says_so_in_every_dialect_and_goes_on_when
     assert_eq!(world.client.get("/healthz", &nobody).await.status, 200, "the process lives");
 
     server.restart();
-    let ready = std::time::Instant::now();
+    let ready = Instant::now();
     while world.client.get("/readyz", &nobody).await.status != 200 {
         assert!(ready.elapsed() < Duration::from_secs(60), "{}", world.gateway.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
