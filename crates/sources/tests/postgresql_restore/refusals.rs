@@ -105,6 +105,30 @@ fn an_account_without_the_rights_is_refused_and_one_with_them_restores() {
     source.admin("DROP ROLE rights_user");
 }
 
+/// As every database of a server before 15 has it.
+#[test]
+fn an_ordinary_account_restores_a_database_whose_schema_public_is_anothers() {
+    let Some(source) = Database::new("publicly", "") else { return };
+    source.admin("CREATE ROLE publicly_user LOGIN CREATEDB; ALTER DATABASE publicly OWNER TO publicly_user");
+    source.sql(
+        "ALTER SCHEMA public OWNER TO postgres; GRANT CREATE ON SCHEMA public TO publicly_user; \
+         CREATE TABLE t (id int); INSERT INTO t VALUES (1); ALTER TABLE t OWNER TO publicly_user; \
+         COMMENT ON SCHEMA public IS 'ours'",
+    );
+    let part = source.capture();
+    let (plan, _) = restored(source.driver_as("publicly_user", &[]).as_ref(), &part, &new_database("publicly2"));
+    assert!(plan.steps.iter().any(|step| step.contains("the schema public")), "{:?}", plan.steps);
+    let copy = source.named("publicly2");
+    assert_eq!(copy.sql("SELECT id, tableowner FROM t, pg_tables WHERE tablename = 't'").trim(), "1|publicly_user");
+    assert_eq!(copy.sql("SELECT obj_description('public'::regnamespace)").trim(), "ours");
+    // A superuser gives it its owner.
+    restored(source.driver().as_ref(), &part, &new_database("publicly3"));
+    assert_eq!(
+        source.named("publicly3").sql("SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'public'").trim(),
+        "postgres"
+    );
+}
+
 #[test]
 fn rows_that_are_missing_in_the_store_fail_the_restore() {
     let Some(source) = Database::new("fewer", "CREATE TABLE t (id int); INSERT INTO t SELECT generate_series(1, 9)")

@@ -136,7 +136,9 @@ impl Build<'_, '_> {
 
     fn pieces(&self, archive: &dump::Archive) -> Result<()> {
         let Self { run, tools, captured, choice, details } = *self;
-        objects::make(run, tools, &objects::before_rows(archive, choice), details, 1)?;
+        let left_out = |entry: &dump::Entry| details.public_as_it_is && objects::makes_public(entry);
+        let before = objects::before_rows(archive, choice).with_entries(|entry| !left_out(entry));
+        objects::make(run, tools, &before, details, 1)?;
         let fresh = made_tables(archive);
         let rows = rows::load(run, captured, choice, &|table| fresh(table))?;
         run.part.log(&format!("copied {rows} rows of {} tables", choice.tables.len()));

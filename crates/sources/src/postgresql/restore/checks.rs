@@ -15,6 +15,7 @@ use crate::{
 
 use super::{
     choice::Choice,
+    objects,
     plan::{Details, Work},
     server::{Extensions, Facts},
     target::find,
@@ -29,6 +30,7 @@ const ALWAYS_THERE: &str = "plpgsql";
 pub(super) struct Needs {
     pub without_owners: bool,
     pub without_tablespaces: bool,
+    pub public_as_it_is: bool,
     pub notes: Vec<String>,
 }
 
@@ -94,11 +96,17 @@ pub(super) fn needs(
         // Of a selection only owners are known; other roles are met when privileges are granted.
         Some(_) => owners.iter().map(String::as_str).filter(|role| !facts.roles.contains(*role)).collect(),
     };
-    let foreign: Vec<&str> = owners
-        .iter()
-        .map(String::as_str)
-        .filter(|role| facts.roles.contains(*role) && !facts.ours.contains(*role))
-        .collect();
+    let is_foreign = |role: &str| facts.roles.contains(role) && !facts.ours.contains(role);
+    let foreign: Vec<&str> = owners.iter().map(String::as_str).filter(|role| is_foreign(role)).collect();
+    let definition = archive.iter().flat_map(|archive| &archive.entries).find(|entry| objects::makes_public(entry));
+    let owner =
+        definition.filter(|entry| choice.has_entry(entry.dump_id)).and_then(|entry| entry.owner.as_ref()?.as_str());
+    if let Some(owner) = owner.filter(|owner| is_foreign(owner) && !facts.superuser) {
+        needs.public_as_it_is = true;
+        needs.notes.push(format!(
+            "Leaves the owner of the schema public as the server has it, because {owner} is another role."
+        ));
+    }
     if settings.ignore_missing_roles {
         needs.without_owners = !missing.is_empty() || !foreign.is_empty();
         if needs.without_owners {
@@ -178,12 +186,13 @@ fn extensions(
     Ok(())
 }
 
-/// Roles that will own something.
+/// Roles that will own something. Every database has the schema public: up to version 14 of whoever made the server, since then of
+/// the database's owner. Only a superuser could give it away, and a restore is worth more than that.
 fn owners(captured: &Captured, archive: Option<&Archive>, choice: &Choice) -> BTreeSet<String> {
     let mut owners: BTreeSet<String> = archive
         .iter()
         .flat_map(|archive| &archive.entries)
-        .filter(|entry| choice.has_entry(entry.dump_id))
+        .filter(|entry| choice.has_entry(entry.dump_id) && !objects::is_about_public(entry))
         .filter_map(|entry| Some(entry.owner.as_ref()?.as_str()?.to_owned()))
         .filter(|owner| !owner.is_empty())
         .collect();

@@ -38,6 +38,16 @@ fn is_before(entry: &Entry) -> bool {
     entry.section == Section::PreData || entry.description == "BLOB METADATA"
 }
 
+/// What gives the schema public, which is there already, its owner.
+pub(super) fn makes_public(entry: &Entry) -> bool {
+    entry.description == "SCHEMA" && entry.tag == "public"
+}
+
+/// The same, or its privileges or comment, which its database's owner may set.
+pub(super) fn is_about_public(entry: &Entry) -> bool {
+    makes_public(entry) || entry.tag == "SCHEMA public"
+}
+
 fn moves_rows(entry: &Entry) -> bool {
     ROWS.iter().any(|kind| entry.description == **kind)
 }

@@ -46,6 +46,9 @@ pub(super) struct Details {
     pub without_owners: bool,
     /// Tablespaces are left out, because the server lacks some.
     pub without_tablespaces: bool,
+    /// The schema public keeps the owner that the server gives it.
+    #[serde(default)]
+    pub public_as_it_is: bool,
 }
 
 impl Details {
@@ -79,6 +82,7 @@ pub(in crate::postgresql) fn plan(
         work,
         without_owners: needs.without_owners,
         without_tablespaces: needs.without_tablespaces,
+        public_as_it_is: needs.public_as_it_is,
         old: old.filter(|_| work != Work::Build),
         names,
     };
