@@ -142,3 +142,28 @@ async fn a_verification_of_each_level_is_scheduled_on_the_command_line_and_run_b
     }
     assert!(!done(&world, &["verify", "status"]).contains("never"), "all three levels have run");
 }
+
+#[tokio::test]
+async fn a_list_of_what_is_overdue_ends_with_status_one_when_there_is_something() {
+    let mut world = World::new();
+    done(&world, &["plan", "create", "hourly", "--task", "backup", "--every", "1h"]);
+    done(&world, &["plan", "attach", "hourly", "--source", DATABASE]);
+    let nothing = world.gateway.command(&["schedule", "list", "--overdue"]);
+    assert_eq!(nothing.status.code(), Some(0), "{}", text(&nothing));
+    assert!(world.gateway.stop());
+    // Three hours later nothing has succeeded, for there is nothing to back up.
+    std::fs::remove_file(&world.database).unwrap();
+    world.setup.environment.push(("TRIVAULT_CLOCK_OFFSET".to_owned(), "10800".to_owned()));
+    world.restart();
+    let overdue = world.gateway.command(&["schedule", "list", "--overdue"]);
+    let said = text(&overdue);
+    assert_eq!(overdue.status.code(), Some(1), "{said}");
+    assert!(said.contains("are overdue") && said.contains(&format!("cli-{DATABASE}")), "{said}");
+    let listed = world.gateway.command(&["schedule", "list", "--overdue", "--json"]);
+    assert_eq!(listed.status.code(), Some(1), "a script reads the status, and what is overdue");
+    let rows: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let row = rows.as_array().unwrap().iter().find(|row| row["repository"] == format!("cli-{DATABASE}"));
+    assert!(row.is_some_and(|row| !row["overdue_since"].is_null()), "{rows:#}");
+    // All that is scheduled is listed without a complaint.
+    assert!(world.gateway.command(&["schedule", "list"]).status.success());
+}
