@@ -86,7 +86,7 @@ fn tables_schemas_and_all_that_is_missing_is_made() {
     let Some(source) = Database::new("making", EVERYTHING) else { return };
     let part = source.capture();
     let before = source.digest();
-    source.sql("DROP SCHEMA \"Odd \"\"schema\"\"\nname\" CASCADE; DROP TABLE app.account CASCADE; DROP TABLE app.measure CASCADE; SELECT lo_unlink(4711)");
+    source.sql("DROP SCHEMA \"Odd \"\"schema\"\"\nname\" CASCADE; DROP TABLE app.account CASCADE; DROP TABLE app.measure CASCADE; SELECT lo_unlink(4711), lo_unlink(4712)");
     let (plan, _) = restored(source.driver().as_ref(), &part, &in_place(Conflict::AddMissing));
     assert!(
         plan.steps.iter().any(|step| step.starts_with("Makes") && step.contains("app.account")),
@@ -94,7 +94,7 @@ fn tables_schemas_and_all_that_is_missing_is_made() {
         plan.steps
     );
     let after = source.digest();
-    for table in ["app.account:", "app.measure_2024:", "app.measure_2025:", "4711|"] {
+    for table in ["app.account:", "app.measure_2024:", "app.measure_2025:", "4711|", "4712|", "3000000000|"] {
         let line = |digest: &str| digest.lines().find(|line| line.starts_with(table)).unwrap().to_owned();
         assert_eq!(line(&after), line(&before));
     }

@@ -12,6 +12,18 @@ use trivault_testkit::postgres::PostgresServer;
 /// Everything that a database can hold and that this server can make without extra packages.
 pub const EVERYTHING: &str = include_str!("everything.sql");
 
+/// `schema.name:|rows|digest` of each table and filled materialized view. The server itself builds the statements, so that no
+/// name has to be read back, and digests the text in UTF-8, so that databases of two encodings can be compared.
+const ROWS: &str = "SET client_encoding = 'UTF8'; SET TimeZone = 'UTC'; \
+     SELECT format('%I.%I:', nspname, relname), regexp_replace(query_to_xml(format( \
+     'SELECT concat(count(*), ''|'', coalesce(sum(hashtextextended(encode(convert_to(t::text, ''UTF8''), ''hex''), 0)), 0)) FROM %I.%I t', \
+     nspname, relname), true, false, '')::text, '<[^>]*>|\\s', '', 'g') \
+     FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p', 'm') AND relispopulated \
+     AND nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY nspname, relname";
+/// A dump of the schema leaves large objects out, whatever it says of anything else.
+const LARGE_OBJECTS: &str = "SELECT oid, md5(lo_get(oid)), lomowner::regrole, lomacl, obj_description(oid, 'pg_largeobject') \
+     FROM pg_largeobject_metadata ORDER BY oid";
+
 /// One database of the process's server.
 pub struct Database {
     pub server: &'static PostgresServer,
@@ -21,11 +33,15 @@ pub struct Database {
 impl Database {
     /// A database with a name of its own, filled by `sql`. `None` when PostgreSQL is left out on purpose.
     pub fn new(name: &str, sql: &str) -> Option<Self> {
-        let server = PostgresServer::shared()?;
+        Some(Self::on(PostgresServer::shared()?, name, sql))
+    }
+
+    /// The same on a server of the test's own.
+    pub fn on(server: &'static PostgresServer, name: &str, sql: &str) -> Self {
         let database = Self { server, name: name.to_owned() };
         database.admin(&format!("CREATE DATABASE {}", quote(name)));
         database.sql(sql);
-        Some(database)
+        database
     }
 
     /// Another database of the same server.
@@ -79,23 +95,11 @@ impl Database {
         captures(self.driver().as_ref(), MemorySink::new(&MemoryStore::new()))
     }
 
-    /// The schema as text and a digest of each table's rows.
+    /// The schema as text, a digest of each table's rows, and all that is known of large objects.
     pub fn digest(&self) -> String {
-        let schema = self.tool("pg_dump", &["-s", "--restrict-key=x"]);
-        let tables = self.sql(
-            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables \
-             WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema' ORDER BY 1",
-        );
-        let mut digest = schema;
-        for table in tables.split('\n').filter(|table| !table.is_empty() && !table.contains('"')) {
-            let rows = self.sql(&format!(
-                "SET TimeZone = 'UTC'; SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {table} t"
-            ));
-            digest.push_str(&format!("{table}: {}\n", rows.trim()));
-        }
+        let schema = self.tool("pg_dump", &["-s", "-E", "UTF8", "--restrict-key=x"]);
         let sequences = self.sql("SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2");
-        let large = self.sql("SELECT oid, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY oid");
-        digest + &sequences + &large
+        schema + &self.sql(ROWS) + &sequences + &self.sql(LARGE_OBJECTS)
     }
 
     pub fn tool(&self, program: &str, arguments: &[&str]) -> String {

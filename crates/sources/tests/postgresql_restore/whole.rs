@@ -94,7 +94,7 @@ fn a_database_of_another_encoding_comes_back() {
     let copy = source.named("latin2");
     let there = copy.sql(r#"SELECT pg_encoding_to_char(encoding), U&"gr\00F6\00DFe" = 'Ma' || chr(223) FROM U&"T\00FCr", pg_database WHERE datname = 'latin2'"#);
     assert_eq!(there.trim(), "LATIN1|t");
-    assert_eq!(copy.tool("pg_dump", &["-s", "--restrict-key=x"]), latin.tool("pg_dump", &["-s", "--restrict-key=x"]));
+    assert_eq!(copy.digest(), latin.digest());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Large objects into the live database: by their numbers.
 
+use std::collections::HashSet;
+
 use crate::{
     Result,
     postgresql::{
@@ -20,7 +22,14 @@ enum Object {
     Compare,
 }
 
-pub(super) fn merge(run: &Run<'_>, captured: &Captured, session: &mut Session, update: bool) -> Result<()> {
+/// `fresh`: those that were made just now, still empty.
+pub(super) fn merge(
+    run: &Run<'_>,
+    captured: &Captured,
+    session: &mut Session,
+    fresh: &HashSet<u32>,
+    update: bool,
+) -> Result<()> {
     let mut object = Object::Leave;
     let mut last: Option<(u32, u64)> = None;
     each_piece(run, captured, &mut |piece| {
@@ -28,12 +37,14 @@ pub(super) fn merge(run: &Run<'_>, captured: &Captured, session: &mut Session, u
             truncate(session, last.take(), object)?;
             let found = session
                 .text(&format!("SELECT 1::text FROM pg_catalog.pg_largeobject_metadata WHERE oid = {}", piece.oid))?;
+            let is_missing = found.is_none();
             object = match (found, update) {
                 (None, _) => Object::Fill,
+                (Some(_), _) if fresh.contains(&piece.oid) => Object::Fill,
                 (Some(_), true) => Object::Compare,
                 (Some(_), false) => Object::Leave,
             };
-            if object == Object::Fill {
+            if is_missing {
                 session.execute(&format!("SELECT pg_catalog.lo_create({})", piece.oid))?;
             }
             last = Some((piece.oid, 0));

@@ -14,6 +14,8 @@ use crate::{
 /// Entries that are to be made.
 pub(super) struct Missing {
     pub entries: BTreeSet<i32>,
+    /// Large objects that are made with them, with their owners, privileges and comments; empty at first.
+    pub large_objects: HashSet<u32>,
 }
 
 /// Kinds that stand in `pg_class`.
@@ -35,6 +37,18 @@ impl Missing {
             .filter(|entry| stands_alone(entry) && !entry.is_table_data() && names.lack(entry))
             .map(|entry| entry.dump_id)
             .collect();
+        let mut large_objects = HashSet::new();
+        if choice.large_objects {
+            let live = live_large_objects(session)?;
+            for entry in archive.entries.iter().filter(chosen) {
+                // Of a group of which some are there the others are made when their content comes.
+                let made = large_objects_of(entry);
+                if !made.is_empty() && made.iter().all(|object| !live.contains(object)) {
+                    entries.insert(entry.dump_id);
+                    large_objects.extend(made);
+                }
+            }
+        }
         // What hangs on something new is new as well; what is there already keeps what it has.
         loop {
             let before = entries.len();
@@ -44,10 +58,28 @@ impl Missing {
                 }
             }
             if entries.len() == before {
-                return Ok(Self { entries });
+                return Ok(Self { entries, large_objects });
             }
         }
     }
+}
+
+fn live_large_objects(session: &mut Session) -> Result<HashSet<u32>> {
+    let rows = session.rows("SELECT oid::text FROM pg_catalog.pg_largeobject_metadata")?;
+    Ok(rows.into_iter().flatten().flatten().filter_map(|oid| oid.parse().ok()).collect())
+}
+
+/// The large objects that an entry makes: one, and from version 1.16 of archives a list, one number a line.
+fn large_objects_of(entry: &Entry) -> Vec<u32> {
+    let list = if entry.description == "BLOB" {
+        Some(&entry.tag)
+    } else if entry.description == "BLOB METADATA" {
+        entry.definition.as_ref()
+    } else {
+        None
+    };
+    let numbers = |list: &str| list.lines().map(|line| line.parse().ok()).collect::<Option<Vec<u32>>>();
+    list.and_then(|list| numbers(list.as_str()?)).unwrap_or_default()
 }
 
 impl Names {

@@ -172,7 +172,7 @@ impl Merge<'_, '_> {
             session.execute(&order::forward(statement))?;
         }
         if self.choice.large_objects {
-            large_objects::merge(run, self.captured, &mut session, self.update)?;
+            large_objects::merge(run, self.captured, &mut session, &missing.large_objects, self.update)?;
         }
         self.define(&mut session, &missing, objects::after_rows)?;
         session.execute("SAVEPOINT marker")?;
