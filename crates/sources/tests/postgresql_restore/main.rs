@@ -6,10 +6,12 @@
 mod crashes;
 mod fit;
 mod limits;
+mod faults;
 mod merge;
 mod partial;
 mod refusals;
 mod replace;
 mod speed;
 mod support;
+mod surroundings;
 mod whole;

@@ -6,7 +6,7 @@ use crate::{ErrorKind, SourceError};
 const MESSAGE_CHARACTERS: usize = 400;
 
 /// Parts of messages, what they mean, and what to do. The first that fits counts.
-const KNOWN: [(&str, ErrorKind, &str); 12] = [
+const KNOWN: [(&str, ErrorKind, &str); 14] = [
     ("No space left on device", ErrorKind::Full, "Free some space on the server's disk."),
     ("could not extend file", ErrorKind::Full, "Free some space on the server's disk."),
     ("must be superuser", ErrorKind::Denied, "Let a superuser restore this backup, or leave these things out."),
@@ -26,8 +26,11 @@ const KNOWN: [(&str, ErrorKind, &str); 12] = [
         "Install the postgresql-client of the version that made the backup.",
     ),
     ("terminating connection", ErrorKind::Unavailable, "The server ended the connection; see its log."),
-    ("connection to server", ErrorKind::Unavailable, "The connection to the server was lost; see its log."),
+    ("connection to server", ErrorKind::Unavailable, LOST),
+    ("server closed the connection", ErrorKind::Unavailable, LOST),
+    ("no connection to the server", ErrorKind::Unavailable, LOST),
 ];
+const LOST: &str = "The connection to the server was lost; see its log.";
 const MEMBERSHIP: &str =
     "Make the source's account a member of the owners' roles, or set its option missing_roles to \"ignore\".";
 
@@ -103,6 +106,13 @@ mod tests {
         );
         assert_eq!(kind("pg_restore: error: x: ERROR:  permission denied for schema s"), ErrorKind::Denied);
         assert_eq!(kind("pg_restore: error: unsupported version (1.16) in file header"), ErrorKind::Unsupported);
+        // The server was killed in the middle of a statement.
+        assert_eq!(
+            kind(
+                "pg_restore: error: could not execute query: server closed the connection unexpectedly\nCommand was: x"
+            ),
+            ErrorKind::Unavailable
+        );
         assert_eq!(explain("").sentence, "pg_restore: it failed and said nothing.");
     }
 }
