@@ -41,7 +41,10 @@ fn bank() -> Option<Database> {
 }
 
 /// Writers that go on until they are dropped.
-struct Writers(Vec<Child>);
+struct Writers {
+    children: Vec<Child>,
+    url: String,
+}
 
 impl Writers {
     fn start(database: &Database) -> Self {
@@ -53,7 +56,7 @@ impl Writers {
                 .spawn()
                 .unwrap()
         };
-        let writers = Self((0..WRITERS).map(start).collect());
+        let writers = Self { children: (0..WRITERS).map(start).collect(), url: database.url.clone() };
         committed_beyond(database, 200);
         writers
     }
@@ -61,7 +64,10 @@ impl Writers {
 
 impl Drop for Writers {
     fn drop(&mut self) {
-        for writer in &mut self.0 {
+        // Their sessions never look whether somebody still waits for an answer, and would outlive even the server.
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CALL transfers%'";
+        let _ = Command::new("psql").args(["-X", "-q", "-d", &self.url, "-c", end]).stdout(Stdio::null()).status();
+        for writer in &mut self.children {
             let _ = writer.kill();
             let _ = writer.wait();
         }
