@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod crashes;
+mod faults;
 mod fit;
 mod limits;
-mod faults;
 mod merge;
 mod partial;
 mod refusals;
