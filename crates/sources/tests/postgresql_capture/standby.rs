@@ -8,7 +8,10 @@ use std::{
 };
 
 use serde_json::json;
-use trivault_sources::testing::MemorySink;
+use trivault_sources::{
+    ErrorKind,
+    testing::{Event, MemorySink},
+};
 
 use crate::support::{Database, digests, driver};
 
@@ -103,4 +106,32 @@ fn a_standby_is_captured_without_what_it_does_not_have() {
     let restored = database.restored(&sink.into_part(manifest));
     database.run("TRUNCATE fleeting");
     assert_eq!(digests(&restored), digests(&database.url));
+}
+
+/// What the primary has deleted and vacuumed away, a standby that may not wait takes from under its readers.
+#[test]
+fn a_capture_that_a_standby_cancels_may_be_tried_again_and_says_what_helps() {
+    let script = "CREATE TABLE acct AS SELECT n, repeat('x', 500) AS filler FROM generate_series(1, 60000) n";
+    let Some(database) = Database::new(script) else { return };
+    let standby = Standby::start(&database);
+    let url = database.url.replace(database.server.socket_folder().to_str().unwrap(), standby.folder.to_str().unwrap());
+    let server = database.server;
+    server.query(&url, "ALTER SYSTEM SET max_standby_streaming_delay = 0");
+    server.query(&url, "SELECT pg_reload_conf()");
+    let (primary, follower) = (database.url.clone(), url.clone());
+    let sink = MemorySink::new(&database.store).listen(move |event| {
+        if !matches!(event, Event::Begin(path) if path.len() == 3 && path[2] == b"0000.copy") {
+            return;
+        }
+        let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'trivault%'";
+        let sessions = server.query(&follower, ours);
+        server.query(&primary, "DELETE FROM acct");
+        server.query(&primary, "VACUUM acct");
+        // The first to be told is the session that waits, or the one that we hold up here and that hears of it later.
+        let began = Instant::now();
+        while server.query(&follower, ours) == sessions && began.elapsed() < Duration::from_secs(5) {}
+    });
+    let error = driver(&url, json!({"workers": 1})).capture(&sink).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error:?}");
+    assert!(error.hint.as_ref().unwrap().contains("max_standby_streaming_delay"), "{error:?}");
 }

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::Mutex,
 };
 
 use trivault_sources::{
@@ -21,16 +21,21 @@ struct Killer<'a> {
     inner: MemoryReader,
     source: &'a Database,
     at_rows: bool,
-    done: AtomicBool,
+    state: Mutex<State>,
 }
 
-impl<'a> Killer<'a> {
-    fn new(inner: MemoryReader, source: &'a Database, at_rows: bool) -> Self {
-        Self { inner, source, at_rows, done: AtomicBool::new(false) }
-    }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    /// All rows have been copied.
+    Copied,
+    Killed,
+}
 
-    fn is_first(&self) -> bool {
-        !self.done.swap(true, Ordering::SeqCst)
+impl Killer<'_> {
+    fn kill(&self, state: &mut State) {
+        self.source.server.crash();
+        *state = State::Killed;
     }
 }
 
@@ -47,19 +52,17 @@ impl PartReader for Killer<'_> {
     fn is_cancelled(&self) -> bool {
         // The watch of a restore asks all the time: so this also comes while nobody but the server works.
         let indexing = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'CREATE INDEX%'";
-        if !self.at_rows
-            && !self.done.load(Ordering::SeqCst)
-            && self.source.admin(indexing).trim() != "0"
-            && self.is_first()
-        {
-            self.source.server.crash();
+        let mut state = self.state.lock().unwrap();
+        if !self.at_rows && *state == State::Copied && self.source.admin(indexing).trim() != "0" {
+            self.kill(&mut state);
         }
         false
     }
     fn progress(&self, progress: Progress) {
         self.inner.progress(progress);
-        if self.at_rows && progress.items > 0 && self.is_first() {
-            self.source.server.crash();
+        let mut state = self.state.lock().unwrap();
+        if self.at_rows && progress.items > 0 && *state == State::Waiting {
+            self.kill(&mut state);
         }
     }
     fn warn(&self, warning: Warning) {
@@ -67,6 +70,10 @@ impl PartReader for Killer<'_> {
     }
     fn log(&self, line: &str) {
         self.inner.log(line);
+        let mut state = self.state.lock().unwrap();
+        if line.starts_with("copied") && *state == State::Waiting {
+            *state = State::Copied;
+        }
     }
 }
 
@@ -90,10 +97,12 @@ fn a_server_that_is_killed_in_the_middle_has_nothing_half_done_when_it_is_back()
     for at_rows in [true, false] {
         for request in [new_database("killed2"), in_place(Conflict::Replace)] {
             let plan = driver.plan_restore(&MemoryReader::new(&part), &request).unwrap();
-            let reader = Killer::new(MemoryReader::new(&part), &source, at_rows);
+            let inner = MemoryReader::new(&part);
+            let reader = Killer { inner, source: &source, at_rows, state: Mutex::new(State::Waiting) };
             let error = driver.restore(&reader, &plan).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Unavailable, "at the rows: {at_rows}: {error:?}");
             assert!(error.hint.is_some(), "{error:?}");
+            assert!(*reader.state.lock().unwrap() == State::Killed);
             assert_eq!(driver.resume_restore(&plan).unwrap_err().kind, ErrorKind::Unavailable, "it is still away");
             server.restart();
             assert_eq!(source.databases().len(), 2, "what the restore began is still there");
