@@ -8,3 +8,4 @@ mod interrupted;
 mod lost;
 mod refusals;
 mod source_password;
+mod stores;
