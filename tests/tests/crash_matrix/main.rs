@@ -19,6 +19,7 @@ mod promises;
 mod results;
 mod runner;
 mod site;
+mod store_faults;
 mod table;
 mod work;
 

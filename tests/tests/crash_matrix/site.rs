@@ -112,6 +112,21 @@ impl Site {
 
     /// With these lines about the metadata for the server and for commands; `prepare` sees the folder before the first start.
     pub fn with(ground: Ground, backed_up: Sources, metadata: [&str; 2], prepare: impl FnOnce(&Path)) -> Option<Self> {
+        let store = match ground.place {
+            Place::Folder => String::new(),
+            Place::S3 => s3_store()?,
+        };
+        Self::on_store(ground, backed_up, metadata, &store, prepare)
+    }
+
+    /// With these lines about the store, where it is none in a folder.
+    pub fn on_store(
+        ground: Ground,
+        backed_up: Sources,
+        metadata: [&str; 2],
+        store: &str,
+        prepare: impl FnOnce(&Path),
+    ) -> Option<Self> {
         let ledger = match backed_up {
             Sources::Files => None,
             Sources::Ledger => Some(Ledger::new()?),
@@ -121,7 +136,7 @@ impl Site {
         let at = |name: &str| directory.path().join(name);
         let store = match ground.place {
             Place::Folder => format!("location = \"{}\"\n", at("store").display()),
-            Place::S3 => s3_store()?,
+            Place::S3 => store.to_owned(),
         };
         let configuration = |name: &str, metadata: &str, lease: Duration| {
             let text = format!(
