@@ -1,6 +1,6 @@
 //! Faults beside kills: a database that is cut off, a full disk, a clock that jumps. The same promises are looked at afterwards.
 //!
-//! What the store does wrong (503, torn connections, slow lists) is injected elsewhere, below one vault.
+//! What the store does wrong (503, torn connections, silence) is in [`crate::store_faults`].
 
 use std::{
     fs::{self, File},
@@ -191,17 +191,35 @@ fn fill(path: &Path) -> std::path::PathBuf {
 
 #[test]
 fn a_clock_that_jumps_while_a_job_runs_and_the_server_is_killed_leaves_no_job_running() {
-    let mut site = Site::new(Ground::ALL[0], Sources::Files).unwrap();
-    for jump in [HOUR, -HOUR, 30 * 24 * HOUR, -24 * HOUR] {
-        let prepared = Work::Backup.prepare(&mut site);
+    let Some(site) = Site::new(Ground::ALL[0], Sources::Files) else { return };
+    let jumps = [HOUR, -HOUR, 30 * 24 * HOUR, -24 * HOUR];
+    jumped(site, &jumps.map(|jump| (Work::Backup, "backup/written", jump)));
+}
+
+#[test]
+fn a_clock_that_jumps_leaves_no_job_running_either_where_the_metadata_and_the_store_are_on_servers() {
+    let Some(site) = Site::new(Ground::ALL[3], Sources::Files) else { return };
+    let month = 30 * 24 * HOUR;
+    let jumps = [
+        (Work::Backup, "backup/written", -HOUR),
+        (Work::Forget, "forget/removed", month),
+        (Work::PruneMarks, "prune/prune index removed", -24 * HOUR),
+    ];
+    jumped(site, &jumps);
+}
+
+/// Kills the server at a point of each work; the next one starts with a clock that has jumped.
+fn jumped(mut site: Site, jumps: &[(Work, &str, i64)]) {
+    for (work, point, jump) in jumps {
+        let prepared = work.prepare(&mut site);
         let known = Known::of(&site);
         let file = site.path("halted");
         let _ = fs::remove_file(&file);
-        site.start_mortal(&[("TRIVAULT_HALT_AT", "backup/written"), ("TRIVAULT_HALT_FILE", file.to_str().unwrap())]);
+        site.start_mortal(&[("TRIVAULT_HALT_AT", point), ("TRIVAULT_HALT_FILE", file.to_str().unwrap())]);
         let mut child = site.spawn(&prepared.begin);
         let begun = Instant::now();
         while !file.exists() {
-            assert!(begun.elapsed() < PATIENCE, "{}", site.gateway.log());
+            assert!(begun.elapsed() < PATIENCE, "{work}: {point} is not reached\n{}", site.gateway.log());
             thread::sleep(Duration::from_millis(10));
         }
         let _ = child.kill();
@@ -209,7 +227,7 @@ fn a_clock_that_jumps_while_a_job_runs_and_the_server_is_killed_leaves_no_job_ru
         site.gateway.kill();
         site.clock_offset += jump;
         site.start();
-        known.is_kept(&mut site, Some(Work::Backup), &prepared.before);
+        known.is_kept(&mut site, Some(*work), &prepared.before);
         aftermath::all_is_well(&mut site, &prepared);
     }
 }
