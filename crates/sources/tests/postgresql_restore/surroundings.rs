@@ -1,14 +1,14 @@
 //! What a database has of the server around it: subscriptions, tablespaces, locales, extensions.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use trivault_sources::{
     Conflict,
-    testing::{MemoryReader, MemorySink, MemoryStore},
+    testing::{MemoryPart, MemoryReader, MemorySink, MemoryStore},
 };
 use trivault_testkit::postgres::PostgresServer;
 
-use crate::support::{Database, in_place, new_database, restored};
+use crate::support::{Database, falsified, in_place, new_database, restored};
 
 /// A server of this version or newer.
 fn has_version(source: &Database, version: u32) -> bool {
@@ -106,6 +106,13 @@ fn a_database_that_icu_sorts_comes_back_sorted_by_icu() {
     let sorted = "SELECT string_agg(word, ' ' ORDER BY word) FROM t";
     assert_eq!(icu.named("icu2").sql(sorted).trim(), "Ähre apfel äpfel Zoo");
     assert_eq!(icu.named("icu2").digest(), icu.digest());
+    let warning = |part: &Arc<MemoryPart>| {
+        let plan = icu.driver().plan_restore(&MemoryReader::new(part), &new_database("never")).unwrap();
+        plan.steps.into_iter().find(|step| step.starts_with("Warning:"))
+    };
+    assert_eq!(warning(&part), None);
+    let other = falsified(&icu, |details| details["database"]["collation_version"] = "0.1".into());
+    assert!(warning(&other).unwrap().contains("the source did by 0.1"));
 }
 
 #[test]

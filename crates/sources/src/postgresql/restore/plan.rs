@@ -179,14 +179,17 @@ fn decide(request: &PartRestoreRequest, names: &Names, old: Option<Found>) -> Re
 /// A sentence where the text order of the server differs from the source's.
 fn collation(server: &mut Session, captured: &Captured) -> Result<Option<String>> {
     let facts = &captured.database;
-    let Some(was) = facts.collation_version.as_ref().filter(|_| facts.locale_provider.as_deref() == Some("c")) else {
-        return Ok(None);
+    let Some(was) = &facts.collation_version else { return Ok(None) };
+    let (locale, is) = match facts.locale_provider.as_deref() {
+        Some("c") => (&facts.collate, server::collation_version(server, &facts.collate)?),
+        Some("i") => {
+            let locale = facts.icu_locale.as_ref().unwrap_or(&facts.collate);
+            (locale, server::icu_version(server, locale)?)
+        }
+        _ => return Ok(None),
     };
-    Ok(server::collation_version(server, &facts.collate)?.filter(|is| is != was).map(|is| {
-        format!(
-            "Warning: the server sorts text of {} by version {is}, the source did by {was}; indexes are built anew by it.",
-            facts.collate
-        )
+    Ok(is.filter(|is| is != was).map(|is| {
+        format!("Warning: the server sorts text of {locale} by version {is}, the source did by {was}; indexes are built anew by it.")
     }))
 }
 

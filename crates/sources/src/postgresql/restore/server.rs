@@ -120,6 +120,15 @@ pub(super) fn collation_version(server: &mut Session, collate: &str) -> Result<O
     ))
 }
 
+/// The same of a locale of ICU. The column's name depends on the server's version.
+pub(super) fn icu_version(server: &mut Session, locale: &str) -> Result<Option<String>> {
+    server.text(&format!(
+        "SELECT pg_catalog.pg_collation_actual_version(oid) FROM pg_catalog.pg_collation c WHERE collprovider = 'i' \
+         AND coalesce(to_json(c)->>'colllocale', to_json(c)->>'colliculocale', collcollate) = {} LIMIT 1",
+        literal(locale)
+    ))
+}
+
 fn first_column(server: &mut Session, sql: &str) -> Result<BTreeSet<String>> {
     Ok(server.rows(sql)?.into_iter().filter_map(|row: TextRow| row.into_iter().next().flatten()).collect())
 }
