@@ -51,7 +51,7 @@ type InTheWay = Option<(Uuid, String, String)>;
 fn noun(resource: &str) -> &'static str {
     match resource {
         "repository" => "repository",
-        "vault" | "maintenance" => "vault",
+        "vault" | "care" => "vault",
         "source" => "source",
         _ => "part of a backup",
     }

@@ -414,6 +414,13 @@ async fn a_queued_job_can_say_why_it_waits(place: Place) {
     held.held_by = Some(OTHER_NODE);
     let held = enqueued(db, held).await;
     assert!(why(held, 8).await.unwrap().0.contains("castor"));
+    let vault = Uuid::now_v7();
+    let prune = NewJob { priority: 50, ..job_on(8, vec![alone(Resource::Care, vault)]) };
+    let prune = enqueued(db, prune).await;
+    assert_eq!(claim(db, NODE, 8).await.unwrap().run.job, prune);
+    let check = enqueued(db, job_on(9, vec![alone(Resource::Care, vault)])).await;
+    let (sentence, waiting) = why(check, 9).await.unwrap();
+    assert_eq!(waiting, Waiting::Running { job: prune, kind: JobKind::Verify, what: "vault" }, "{sentence}");
     db.change_maintenance(&by_hand(Some(1000), false), at(9), &audit("maintenance.start")).await.unwrap();
     let (sentence, waiting) = why(shares, 10).await.unwrap();
     assert!(matches!(waiting, Waiting::Maintenance(_)) && sentence.contains("12:16:40 UTC"), "{sentence}");
