@@ -80,7 +80,11 @@ pub async fn run(common: &Common, command: JobsCommand) -> Result<(), String> {
         }
         JobsCommand::Cancel { id } => {
             let job = engine.cancel_job(caller, JobId(id)).await.map_err(sentence)?;
-            output::line(&format!("The job is {}; it was asked to stop.", output::word(&job.state)))
+            let state = output::word(&job.state);
+            output::line(&match job.state.is_terminal() {
+                true => format!("The job has ended already: {state}."),
+                false => format!("The job is {state}; it was asked to stop."),
+            })
         }
     }
 }
