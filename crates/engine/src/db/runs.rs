@@ -78,7 +78,7 @@ impl Database {
         })
     }
 
-    /// The one statement after which a part can be restored.
+    /// The one statement after which a part can be restored. Can be repeated when its answer was lost.
     pub async fn part_succeeded(&self, run: Run, done: &PartDone, now: DateTime<Utc>) -> Result<Fenced<()>> {
         in_write!(self, tx => {
             if !tx.hold(run, now).await? {
@@ -258,7 +258,7 @@ impl Tx {
         let written = sqlx::query(
             "UPDATE parts SET state = 'succeeded', vault_id = $3, snapshot = $4, size = $5, stored_size = $6, items = $7,
                  download_size = $8, manifest = $9, warnings = $10, error = NULL, finished_at = $11
-             WHERE id = $2 AND state IN ('queued', 'running')
+             WHERE id = $2 AND (state IN ('queued', 'running') OR (state = 'succeeded' AND snapshot = $4))
                AND backup_id IN (SELECT id FROM backups WHERE job_id = $1)",
         )
         .bind(job.0)

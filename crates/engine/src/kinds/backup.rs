@@ -63,9 +63,9 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
     let db = &context.inner.db;
     let missing = || Error::not_found(Noun::Backup, "The backup is no longer in the catalogue.");
     let id = context.job().backup.ok_or_else(missing)?;
-    let backup = context.wait(db.backup(id))?.ok_or_else(missing)?;
+    let backup = context.wait_out(|| db.backup(id))?.ok_or_else(missing)?;
     let repository = context
-        .wait(db.repository(backup.repository))?
+        .wait_out(|| db.repository(backup.repository))?
         .ok_or_else(|| Error::not_found(Noun::Repository, "The repository is no longer in the catalogue."))?;
     let store = vaults::store_row(context, backup.store)?;
     let known = vaults::known_vault(context, &store, backup.protected)?;
@@ -100,7 +100,7 @@ fn begin(
     let mut builds_on_another = false;
     if let (false, Some(row)) = (full, known) {
         for part in &backup.parts {
-            builds_on_another |= context.wait(db.previous_part(part.source, row.vault.id))?.is_some();
+            builds_on_another |= context.wait_out(|| db.previous_part(part.source, row.vault.id))?.is_some();
         }
     }
     let kind = if builds_on_another { BackupKind::Incremental } else { BackupKind::Full };
@@ -109,7 +109,7 @@ fn begin(
         labels::propose(&context.inner.namers, object)
     };
     let now = context.inner.clock.now();
-    context.fenced(context.wait(db.begin_backup(context.run(), kind, now, &names))?)
+    context.fenced(context.wait_out(|| db.begin_backup(context.run(), kind, now, &names))?)
 }
 
 /// Looks at every source that is still to be captured. A source that cannot be captured fails its own part only.

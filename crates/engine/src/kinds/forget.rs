@@ -13,7 +13,7 @@ use super::{Ending, backup::CLEAN_UP, vaults};
 use crate::{
     db::{JobScope, Resource, StoreRow, VaultRow},
     domain::{Backup, Error, JobFilter, JobKind, JobState, Noun, Part, VaultKind},
-    failure::{JobResult, from_vault, in_job},
+    failure::{JobResult, from_vault},
     run::RunContext,
     storage::catalogue,
 };
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
     let missing = || Error::not_found(Noun::Backup, "The backup is no longer in the catalogue.");
     let id = context.job().backup.ok_or_else(missing)?;
     // An earlier attempt may have come to the end.
-    let Some(backup) = context.wait(context.inner.db.backup(id))? else { return Ok(Ending::Done) };
+    let Some(backup) = context.wait_out(|| context.inner.db.backup(id))? else { return Ok(Ending::Done) };
     context.step(FORGET, None, || {
         for part in &backup.parts {
             context.check()?;
@@ -54,7 +54,7 @@ pub(super) fn forget_part(context: &RunContext, backup: &Backup, part: &Part) ->
         return Ok(());
     }
     let Some(snapshot) = part.snapshot.as_deref().and_then(|id| id.parse::<Id>().ok()) else { return Ok(()) };
-    let (store, row) = context.wait(vaults::reading_vault(&context.inner, part))?;
+    let (store, row) = context.wait_out(|| vaults::reading_vault(&context.inner, part))?;
     if store.store.read_only {
         let sentence = format!("The store {} is read-only; nothing can be deleted there.", store.store.name);
         return Err(Error::new(crate::domain::ErrorCode::NotReady(Noun::Store), sentence).into());
@@ -83,7 +83,7 @@ fn forget_protected(
     let root = context.inner.storage.root_of(store)?;
     let backend = root.vault(&row.vault.path).map_err(from_vault)?;
     backend.remove(FileKind::Snapshot, &snapshot.to_hex())?;
-    if let Some(server) = context.wait(context.inner.db.server_vault(store.store.id))? {
+    if let Some(server) = context.wait_out(|| context.inner.db.server_vault(store.store.id))? {
         catalogue::forget_part(&context.inner, store, &server, part.id)?;
     }
     if !backend.list(FileKind::Snapshot)?.is_empty() || protected_work_goes_on(context, backup)? {
@@ -103,5 +103,5 @@ fn protected_work_goes_on(context: &RunContext, backup: &Backup) -> JobResult<bo
         states: vec![JobState::Queued, JobState::Running],
         ..JobFilter::default()
     };
-    Ok(!in_job(context.wait(context.inner.db.jobs(&filter)))?.is_empty())
+    Ok(!context.wait_out(|| context.inner.db.jobs(&filter))?.is_empty())
 }

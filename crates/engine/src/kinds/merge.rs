@@ -102,7 +102,7 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
 fn decide(context: &RunContext, params: &Params) -> JobResult<Option<Decided>> {
     let gone = || Error::not_found(Noun::Repository, "The repository is no longer in the catalogue.");
     let repository = context.job().repository.ok_or_else(gone)?;
-    let candidates = context.wait(context.inner.db.merge_candidates(repository))?;
+    let candidates = context.wait_out(|| context.inner.db.merge_candidates(repository))?;
     let plan = merge_plan::plan(&candidates, &params.range, params.zone, context.inner.clock.now());
     let MergePlan { keep, release, left } = in_job(plan)?;
     let made = |id: BackupId| {
@@ -122,18 +122,18 @@ fn decide(context: &RunContext, params: &Params) -> JobResult<Option<Decided>> {
 fn take(context: &RunContext, decided: &Decided) -> JobResult<bool> {
     let mut scopes = Vec::new();
     for id in &decided.release {
-        let backup = context.wait(context.inner.db.backup(*id))?;
+        let backup = context.wait_out(|| context.inner.db.backup(*id))?;
         scopes.extend(backup.iter().flat_map(|backup| scopes_of_folded(&backup.parts)));
     }
     let now = context.inner.clock.now();
-    context.fenced(context.wait(context.inner.db.take_scopes(context.run(), &scopes, now))?)
+    context.fenced(context.wait_out(|| context.inner.db.take_scopes(context.run(), &scopes, now))?)
 }
 
 fn record(context: &RunContext, decided: &Decided) -> JobResult<()> {
     let Decided { keep, release } = decided;
     let oldest_first: Vec<BackupId> = release.iter().rev().chain([keep]).copied().collect();
     let now = context.inner.clock.now();
-    context.fenced(context.wait(context.inner.db.record_job_backups(context.run(), &oldest_first, now))?)?;
+    context.fenced(context.wait_out(|| context.inner.db.record_job_backups(context.run(), &oldest_first, now))?)?;
     let total = Progress { items_total: Some(release.len() as u64), ..Progress::default() };
     context.progress(total);
     Ok(())
@@ -143,10 +143,10 @@ fn record(context: &RunContext, decided: &Decided) -> JobResult<()> {
 /// would stay for ever.
 fn fold(context: &RunContext, id: BackupId, into: BackupId) -> JobResult<()> {
     // An earlier attempt may have folded it.
-    let Some(backup): Option<Backup> = context.wait(context.inner.db.backup(id))? else { return Ok(()) };
+    let Some(backup): Option<Backup> = context.wait_out(|| context.inner.db.backup(id))? else { return Ok(()) };
     for part in &backup.parts {
         forget_part(context, &backup, part)?;
     }
     let now = context.inner.clock.now();
-    context.fenced(context.wait(context.inner.db.fold_backup(context.run(), id, into, now))?)
+    context.fenced(context.wait_out(|| context.inner.db.fold_backup(context.run(), id, into, now))?)
 }

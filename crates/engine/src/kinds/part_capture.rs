@@ -59,14 +59,14 @@ pub(super) fn run(
     (base, total): (Progress, Progress),
 ) -> JobResult<()> {
     let (db, started) = (&context.inner.db, context.inner.clock.now());
-    context.fenced(context.wait(db.begin_part(context.run(), part.id, started))?)?;
+    context.fenced(context.wait_out(|| db.begin_part(context.run(), part.id, started))?)?;
     if context.run().attempt > 1 && adopt(context, work, part, source)? {
         return Ok(());
     }
     let scope = PartScope::new(context, base, total);
     let done = capture(context, work, part, source, driver, &scope, started)?;
     context.point(WRITTEN);
-    match context.wait(db.part_succeeded(context.run(), &done, context.inner.clock.now()))? {
+    match context.wait_out(|| db.part_succeeded(context.run(), &done, context.inner.clock.now()))? {
         Fenced::Held(()) => {}
         lost @ Fenced::Lost => {
             withdraw(context, work, part, &done.snapshot)?;
@@ -85,7 +85,7 @@ pub(super) fn run(
 /// The lease was lost after the snapshot was written. The attempt that has the part now may have taken this very snapshot over;
 /// while it has not ended, it decides, and forgets what it did not take.
 fn withdraw(context: &RunContext, work: &BackupWork, part: &Part, snapshot: &str) -> JobResult<()> {
-    let backup = context.wait(context.inner.db.backup_of_part(part.id))?;
+    let backup = context.wait_out(|| context.inner.db.backup_of_part(part.id))?;
     let now = backup.and_then(|backup| backup.parts.into_iter().find(|found| found.id == part.id));
     let keep = match &now {
         Some(part) => match part.state {
@@ -236,7 +236,7 @@ fn previous(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<O
     if work.backup.kind == BackupKind::Full {
         return Ok(None);
     }
-    let Some(found) = context.wait(context.inner.db.previous_part(part.source, work.vault_id))? else {
+    let Some(found) = context.wait_out(|| context.inner.db.previous_part(part.source, work.vault_id))? else {
         return Ok(None);
     };
     let Some(id) = found.snapshot.as_deref().and_then(|id| id.parse::<Id>().ok()) else { return Ok(None) };
@@ -250,7 +250,11 @@ fn previous(context: &RunContext, work: &BackupWork, part: &Part) -> JobResult<O
     };
     match StoredPart::open(&work.vault, &snapshot, &found.source_name) {
         Ok(stored) => Ok(Some((snapshot, stored))),
-        Err(error) if matches!(error.code, ErrorCode::StoreUnavailable | ErrorCode::StoreRefused) => Err(error.into()),
+        Err(error)
+            if matches!(error.code, ErrorCode::StoreUnavailable | ErrorCode::StoreRefused | ErrorCode::Cancelled) =>
+        {
+            Err(error.into())
+        }
         Err(error) => {
             context.log(format!("The previous backup cannot be built on ({error}); everything is read anew."));
             Ok(None)
@@ -272,7 +276,7 @@ fn adopt(context: &RunContext, work: &BackupWork, part: &Part, source: &Source) 
         context.check_lease()?;
         context.point("adopt");
         let now = context.inner.clock.now();
-        context.fenced(context.wait(context.inner.db.part_succeeded(context.run(), &done, now))?)?;
+        context.fenced(context.wait_out(|| context.inner.db.part_succeeded(context.run(), &done, now))?)?;
         context.log(format!(
             "Takes over snapshot {} of {}, written by an earlier attempt.",
             snapshot.id, part.source_name

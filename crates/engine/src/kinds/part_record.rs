@@ -49,7 +49,7 @@ fn part_record(context: &RunContext, work: &BackupWork, source: &Source) -> JobR
     objects.push(ObjectRef::new(ObjectKind::Source, source.id.0));
     objects.push(ObjectRef::new(ObjectKind::Repository, repository.id.0));
     objects.push(ObjectRef::new(ObjectKind::Store, work.store.store.id.0));
-    let labels = context.wait(context.inner.db.labels_of(&objects))?;
+    let labels = context.wait_out(|| context.inner.db.labels_of(&objects))?;
     let mut backup = backup.clone();
     for part in &mut backup.parts {
         part.manifest = None;
@@ -85,7 +85,8 @@ pub(super) fn tags(context: &RunContext, work: &BackupWork, part: &Part) -> JobR
         tags.push("description", &backup.description);
     }
     let (whole, own) = (ObjectRef::new(ObjectKind::Backup, backup.id.0), ObjectRef::new(ObjectKind::Part, part.id.0));
-    for (object, Alias { namespace, name }) in context.wait(context.inner.db.names_of(&[whole, own]))? {
+    let objects = [whole, own];
+    for (object, Alias { namespace, name }) in context.wait_out(|| context.inner.db.names_of(&objects))? {
         let of = if object == whole { "backup" } else { "part" };
         tags.push("name", format!("{of} {namespace} {name}"));
     }
@@ -98,7 +99,7 @@ pub(super) fn record_protected(context: &RunContext, work: &BackupWork, part: &P
         return;
     }
     let record = || -> JobResult<()> {
-        let Some(row) = context.wait(context.inner.db.server_vault(work.store.store.id))? else { return Ok(()) };
+        let Some(row) = context.wait_out(|| context.inner.db.server_vault(work.store.store.id))? else { return Ok(()) };
         let tags = protected_tags(context, work, part, done)?;
         let record = part_record(context, work, source)?.to_bytes()?;
         in_job(catalogue::record_part(&context.inner, &work.store, &row, &tags, &part.source_name, &record))
@@ -121,7 +122,7 @@ fn protected_tags(context: &RunContext, work: &BackupWork, part: &Part, done: &P
         tags.push("download", length);
     }
     if let Some(VaultRow { vault, locator, sealed_password: _ }) =
-        context.wait(context.inner.db.vault_row(done.vault))?
+        context.wait_out(|| context.inner.db.vault_row(done.vault))?
     {
         tags.push("vault_path", vault.path);
         if let Some(locator) = locator {

@@ -6,7 +6,7 @@
 //! Nothing is deleted by the prune that finds it unneeded: that one marks it, and a later one, a day after, deletes it. The scheduler
 //! starts the later one by itself.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,10 @@ use trivault_vault::{PruneOptions, PrunePlan, PruneReport};
 use super::{Ending, backup::CLEAN_UP, maintenance_events::JobEvents, vaults, verify::scopes_of_vault};
 use crate::{
     db::JobScope,
-    domain::{BackupId, Error, ErrorCode, JobId, JobState, Noun, Result, VaultId, VaultKind, Warning},
-    failure::{JobResult, from_vault, in_job},
+    domain::{
+        BackupId, Error, ErrorCode, JobFilter, JobId, JobKind, JobState, Noun, Result, VaultId, VaultKind, Warning,
+    },
+    failure::{JobResult, from_vault},
     run::RunContext,
     service::{Inner, apply_retention, retention_goes, scheduler},
 };
@@ -34,6 +36,9 @@ pub(crate) struct Params {
     pub(crate) vault: VaultId,
     /// Retention of the job's repository is applied first.
     pub(crate) retention: bool,
+    /// The backups that it lets go are written down: fewer are left to be found by a later attempt.
+    #[serde(default)]
+    pub(crate) settled: bool,
     /// The jobs that let its backups go, once they are enqueued.
     #[serde(default)]
     pub(crate) forgets: Option<Vec<JobId>>,
@@ -46,8 +51,9 @@ pub(crate) fn scopes(vault: VaultId) -> Vec<JobScope> {
 pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
     let mut params: Params = context.params()?;
     if params.retention && params.forgets.is_none() {
-        params.forgets = Some(context.step(RETENTION, None, || let_go(context))?);
+        params.forgets = Some(context.step(RETENTION, None, || let_go(context, &mut params))?);
         context.write_params(&params)?;
+        context.point("settled");
     }
     for forget in params.forgets.iter().flatten() {
         if !is_over(context, *forget)? {
@@ -64,19 +70,33 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
 
 /// Enqueues the deletion of what no rule of the repository wants. Which backups they are is written down first: they may be gone any
 /// moment after.
-fn let_go(context: &RunContext) -> JobResult<Vec<JobId>> {
+fn let_go(context: &RunContext, params: &mut Params) -> JobResult<Vec<JobId>> {
     let gone = || Error::not_found(Noun::Repository, "The repository is no longer in the catalogue.");
     let repository = context.job().repository.ok_or_else(gone)?;
-    let going: Vec<BackupId> = in_job(context.wait(retention_goes(&context.inner, repository)))?;
-    let now = context.inner.clock.now();
-    context.fenced(context.wait(context.inner.db.record_job_backups(context.run(), &going, now))?)?;
-    let jobs = in_job(context.wait(apply_retention(&context.inner, &scheduler(), repository)))?;
-    context.log(format!("{} backups go by the repository's retention.", jobs.len()));
-    Ok(jobs.into_iter().map(|job| job.id).collect())
+    if !params.settled {
+        let going: Vec<BackupId> = context.wait_out(|| retention_goes(&context.inner, repository))?;
+        let now = context.inner.clock.now();
+        context.fenced(context.wait_out(|| context.inner.db.record_job_backups(context.run(), &going, now))?)?;
+        params.settled = true;
+        context.write_params(params)?;
+    }
+    let scheduler = scheduler();
+    let jobs = context.wait_out(|| apply_retention(&context.inner, &scheduler, repository))?;
+    // An answer that got lost named some already; a backup that somebody else deletes is waited for just as well.
+    let under_way = JobFilter {
+        repository: Some(repository),
+        kinds: vec![JobKind::Forget],
+        states: vec![JobState::Queued, JobState::Running],
+        ..JobFilter::default()
+    };
+    let under_way = context.wait_out(|| context.inner.db.jobs(&under_way))?;
+    let forgets: BTreeSet<JobId> = jobs.iter().chain(&under_way).map(|job| job.id).collect();
+    context.log(format!("{} backups go by the repository's retention.", forgets.len()));
+    Ok(forgets.into_iter().collect())
 }
 
 fn is_over(context: &RunContext, forget: JobId) -> JobResult<bool> {
-    let Some(job) = context.wait(context.inner.db.job(forget))? else { return Ok(true) };
+    let Some(job) = context.wait_out(|| context.inner.db.job(forget))? else { return Ok(true) };
     if let (JobState::Failed, Some(failure)) = (job.state, &job.failure) {
         let sentence = format!("A backup could not be deleted: {}", failure.sentence);
         context.warn(Warning { code: "not_deleted".to_owned(), count: 1, sentence });
@@ -87,7 +107,7 @@ fn is_over(context: &RunContext, forget: JobId) -> JobResult<bool> {
 fn prune(context: &RunContext, id: VaultId) -> JobResult<()> {
     let db = &context.inner.db;
     let gone = || Error::not_found(Noun::Vault, "The vault is no longer in the catalogue.");
-    let row = context.wait(db.vault_row(id))?.ok_or_else(gone)?;
+    let row = context.wait_out(|| db.vault_row(id))?.ok_or_else(gone)?;
     let store = vaults::store_row(context, row.vault.store)?;
     if store.store.read_only {
         let sentence = format!("The store {} belongs to another installation and is read-only.", store.store.name);
@@ -98,19 +118,19 @@ fn prune(context: &RunContext, id: VaultId) -> JobResult<()> {
     }
     vaults::check_owner(context, &store)?;
     let began = context.inner.clock.now();
-    context.fenced(context.wait(db.prune_began(context.run(), id, began))?)?;
+    context.fenced(context.wait_out(|| db.prune_began(context.run(), id, began))?)?;
     let report = context.step(PRUNE, None, || {
         let vault = context.inner.storage.server_vault(&store, &row)?;
         // A prune that was killed leaves an exclusive one, for which this one would wait.
         context.remove_left_locks(&vault)?;
         context.check_lease()?;
-        let oldest_writer = context.wait(db.oldest_writer(id, context.run().job))?;
+        let oldest_writer = context.wait_out(|| db.oldest_writer(id, context.run().job))?;
         Ok(vault.prune(&options(&context.inner, began, oldest_writer), &JobEvents(context))?)
     })?;
     tell(context, &report);
     let now = context.inner.clock.now();
     let again = again_at(&report, now, began, keep_marked(&context.inner));
-    context.fenced(context.wait(db.prune_ended(context.run(), id, began, again, now))?)
+    context.fenced(context.wait_out(|| db.prune_ended(context.run(), id, began, again, now))?)
 }
 
 /// Whom nobody can prune: its content is known to those alone who have the passcode.

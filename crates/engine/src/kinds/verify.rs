@@ -85,21 +85,18 @@ pub(super) struct Found {
 fn check_vault(context: &Arc<RunContext>, id: VaultId, read: ReadShare) -> JobResult<Ending> {
     let db = &context.inner.db;
     let gone = || Error::not_found(Noun::Vault, "The vault is no longer in the catalogue.");
-    let row = context.wait(db.vault_row(id))?.ok_or_else(gone)?;
+    let row = context.wait_out(|| db.vault_row(id))?.ok_or_else(gone)?;
     let store = vaults::store_row(context, row.vault.store)?;
     let levels = levels_of(read);
-    context.fenced(context.wait(db.verification_began(
-        context.run(),
-        Verified::Vault(id),
-        &levels,
-        context.inner.clock.now(),
-    ))?)?;
+    context.fenced(context.wait_out(|| {
+        db.verification_began(context.run(), Verified::Vault(id), &levels, context.inner.clock.now())
+    })?)?;
     // A part that is there before the check begins was surely looked at; one that comes meanwhile perhaps not.
-    let before = context.wait(db.parts_in_vault(id))?;
+    let before = context.wait_out(|| db.parts_in_vault(id))?;
     let (found, report) = match row.vault.kind {
         VaultKind::Server => {
             let report = context.step(CHECK, None, || check(context, &store, &row, read))?;
-            let after = context.wait(db.parts_in_vault(id))?;
+            let after = context.wait_out(|| db.parts_in_vault(id))?;
             (sorted(&report, &after), report)
         }
         VaultKind::Passcode => {
@@ -118,7 +115,7 @@ fn check_vault(context: &Arc<RunContext>, id: VaultId, read: ReadShare) -> JobRe
     let is_whole = found.damaged.is_empty() && found.elsewhere.is_empty() && report.is_sound();
     let verdict: Vec<(VerifyLevel, bool)> = levels.into_iter().map(|level| (level, is_whole)).collect();
     let now = context.inner.clock.now();
-    context.fenced(context.wait(db.verification_ended(context.run(), Verified::Vault(id), &verdict, now))?)?;
+    context.fenced(context.wait_out(|| db.verification_ended(context.run(), Verified::Vault(id), &verdict, now))?)?;
     conclude(&found, &report, before.len())
 }
 
@@ -197,7 +194,7 @@ fn heal(context: &RunContext, store: &StoreRow, row: &VaultRow, report: &CheckRe
         ));
         let parts: Vec<PartId> = found.damaged.keys().copied().collect();
         let now = context.inner.clock.now();
-        context.fenced(context.wait(context.inner.db.damage_is_structural(context.run(), &parts, now))?)?;
+        context.fenced(context.wait_out(|| context.inner.db.damage_is_structural(context.run(), &parts, now))?)?;
         Ok(())
     })
 }
@@ -227,7 +224,7 @@ pub(super) fn mark(context: &RunContext, found: &Found, before: &[Part], read: R
         mark_part(context, &damage)?;
     }
     let Some(vault) = before.first().and_then(|part| part.vault) else { return Ok(()) };
-    for known in context.wait(db.damage_in(vault))? {
+    for known in context.wait_out(|| db.damage_in(vault))? {
         let is_seen = known.seen_by == VerifyLevel::Structure || read == ReadShare::All;
         let is_whole = before.iter().any(|part| part.id == known.part) && !found.damaged.contains_key(&known.part);
         if is_seen && is_whole {
@@ -240,7 +237,7 @@ pub(super) fn mark(context: &RunContext, found: &Found, before: &[Part], read: R
 pub(super) fn mark_part(context: &RunContext, damage: &PartDamage) -> JobResult<()> {
     let db = &context.inner.db;
     let is_new = context.fenced(context.wait(db.mark_damaged(context.run(), damage, damage.found_at))?)?;
-    let backup = context.wait(db.backup_of_part(damage.part))?;
+    let backup = context.wait_out(|| db.backup_of_part(damage.part))?;
     let Some(backup) = backup else { return Ok(()) };
     let source = backup.parts.iter().find(|part| part.id == damage.part).map_or("", |part| part.source_name.as_str());
     let made = backup.point.unwrap_or(backup.created_at).format("%Y-%m-%d %H:%M:%SZ");
@@ -254,7 +251,7 @@ pub(super) fn mark_part(context: &RunContext, damage: &PartDamage) -> JobResult<
 
 pub(super) fn clear_part(context: &RunContext, part: PartId) -> JobResult<()> {
     let now = context.inner.clock.now();
-    let was_marked = context.fenced(context.wait(context.inner.db.clear_damage(context.run(), part, now))?)?;
+    let was_marked = context.fenced(context.wait_out(|| context.inner.db.clear_damage(context.run(), part, now))?)?;
     if was_marked {
         context.log(format!("The part {part} is whole again; it is no longer marked as damaged."));
         tracing::info!(part.id = %part, job.id = %context.run().job, "a part that was damaged is whole again");

@@ -31,12 +31,12 @@ pub(super) fn run(context: &Arc<RunContext>, of: Option<RepositoryId>, wanted: &
     let levels = [VerifyLevel::Restore];
     if let Some(of) = of {
         let of = Verified::Repository(of);
-        context.fenced(context.wait(db.verification_began(context.run(), of, &levels, now()))?)?;
+        context.fenced(context.wait_out(|| db.verification_began(context.run(), of, &levels, now()))?)?;
     }
     let mut parts = Vec::new();
     for id in wanted {
         // A backup that was deleted meanwhile needs no test.
-        let backup = context.wait(db.backup_of_part(*id))?;
+        let backup = context.wait_out(|| db.backup_of_part(*id))?;
         parts.extend(backup.into_iter().flat_map(|backup| backup.parts).filter(|part| part.id == *id));
     }
     context.board().parts = (0, parts.len() as u64);
@@ -70,12 +70,9 @@ pub(super) fn run(context: &Arc<RunContext>, of: Option<RepositoryId>, wanted: &
     })?;
     if let Some(of) = of {
         let verdict = [(VerifyLevel::Restore, damaged.is_empty())];
-        context.fenced(context.wait(db.verification_ended(
-            context.run(),
-            Verified::Repository(of),
-            &verdict,
-            now(),
-        ))?)?;
+        context.fenced(
+            context.wait_out(|| db.verification_ended(context.run(), Verified::Repository(of), &verdict, now()))?,
+        )?;
     }
     if damaged.is_empty() {
         return Ok(Ending::Done);
@@ -88,7 +85,7 @@ pub(super) fn run(context: &Arc<RunContext>, of: Option<RepositoryId>, wanted: &
 }
 
 fn prove(context: &Arc<RunContext>, part: &Part, events: &PartScope) -> JobResult<()> {
-    let (store, row) = context.wait(vaults::reading_vault(&context.inner, part))?;
+    let (store, row) = context.wait_out(|| vaults::reading_vault(&context.inner, part))?;
     let passcode = match row.vault.kind {
         VaultKind::Server => None,
         VaultKind::Passcode => Some(context.passcode()?),
@@ -102,8 +99,8 @@ fn prove(context: &Arc<RunContext>, part: &Part, events: &PartScope) -> JobResul
     let stored = restore_part::open_in(&vault, part)?;
     let mut proof = stored.prove(events)?;
     if proof.unread > 0 {
-        let config = context.wait(restore_part::config_of(&context.inner, part))?;
-        let stores = context.wait(context.inner.db.stores())?;
+        let config = context.wait_out(|| restore_part::config_of(&context.inner, part))?;
+        let stores = context.wait_out(|| context.inner.db.stores())?;
         let driver = driver_for(&context.inner, &config, &stores)?;
         let reader = Arc::new(JobPart { part: stored, events: SilentScope(Arc::clone(context)) });
         let made = part.started_at.map_or(0, |at| at.timestamp());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use trivault_testkit::postgres::{PostgresServer, Variant};
 
 use super::{
@@ -10,7 +11,8 @@ use super::{
 };
 use crate::{DatabaseLocation, domain::*};
 
-async fn start(bench: &Bench, kind: JobKind, repository: &Repository, backup: &Backup) -> JobId {
+/// `backup` is the repository's older one of two.
+async fn start(bench: &Bench, kind: JobKind, point: &str, repository: &Repository, backup: &Backup) -> JobId {
     let vault = bench.engine.inner().db.server_vault(bench.store.id).await.unwrap().unwrap().vault.id;
     match kind {
         JobKind::Backup => bench.engine.start_backup(&admin(), bench.request(repository)).await.unwrap().job.id,
@@ -19,8 +21,15 @@ async fn start(bench: &Bench, kind: JobKind, repository: &Repository, backup: &B
             bench.engine.start_verify(&admin(), what).await.unwrap().id
         }
         JobKind::Prune => {
-            let what = StartPrune { of: PruneOf::Vault(vault), task: None, job_attributes: vec![] };
+            let of = if point == "prune" { PruneOf::Vault(vault) } else { PruneOf::Repository(repository.id) };
+            let what = StartPrune { of, task: None, job_attributes: vec![] };
             bench.engine.start_prune(&admin(), what).await.unwrap().id
+        }
+        JobKind::Forget => bench.engine.delete_backup(&admin(), backup.id, vec![]).await.unwrap().id,
+        JobKind::Merge => {
+            let (range, job_attributes) = (MergeRange::EVERYTHING, vec![]);
+            let what = StartMerge { repository: repository.id, task: None, range, zone: Tz::UTC, job_attributes };
+            bench.engine.start_merge(&admin(), what).await.unwrap().id
         }
         _ => {
             let what = bench.restore_request(backup, RestoreInto::InPlace);
@@ -40,6 +49,11 @@ async fn jobs_of_every_kind_outlast_a_restart_of_the_metadata_database() {
         (JobKind::Restore, "in_place"),
         (JobKind::Verify, "check"),
         (JobKind::Prune, "prune"),
+        (JobKind::Prune, "retention"),
+        (JobKind::Prune, "settled"),
+        (JobKind::Forget, "removed"),
+        (JobKind::Merge, "validate"),
+        (JobKind::Merge, "folded"),
     ] {
         let gate = Gate::closed(point, 7);
         let observer = gate.observer();
@@ -60,12 +74,17 @@ async fn jobs_of_every_kind_outlast_a_restart_of_the_metadata_database() {
         let source = bench.directory("photos").await;
         let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
         let backup = bench.back_up(&repository).await;
+        let newest = bench.back_up(&repository).await;
+        if matches!(point, "retention" | "settled") {
+            let rules = Retention { last: 1, ..Retention::everything(Tz::UTC) };
+            bench.engine.set_retention(&admin(), repository.id, Some(rules), true).await.unwrap();
+        }
         let before = contents(&bench.path("photos"));
         if kind == JobKind::Restore {
             std::fs::write(bench.path("photos/hello.txt"), b"changed since").unwrap();
         }
         held.store(true, std::sync::atomic::Ordering::SeqCst);
-        let id = start(&bench, kind, &repository, &backup).await;
+        let id = start(&bench, kind, point, &repository, &backup).await;
         gate.arrived(point, 7, 1).await;
         server.crash();
         held.store(false, std::sync::atomic::Ordering::SeqCst);
@@ -74,6 +93,12 @@ async fn jobs_of_every_kind_outlast_a_restart_of_the_metadata_database() {
         let job = bench.ended(id).await;
         assert_eq!(job.state, JobState::Succeeded, "{kind:?} at {point}: {:?}\n{}", job.failure, bench.log(id).await);
         assert_eq!(contents(&bench.path("photos")), before, "{kind:?} at {point}");
+        if matches!(kind, JobKind::Prune | JobKind::Forget | JobKind::Merge) {
+            assert_eq!(job.attempt, 1, "{kind:?} at {point}: the restart costs no attempt\n{}", bench.log(id).await);
+            let goes = (kind, point) != (JobKind::Prune, "prune");
+            assert_eq!(bench.backup(backup.id).await.is_none(), goes, "{kind:?} at {point}");
+            assert!(bench.backup(newest.id).await.is_some(), "{kind:?} at {point}");
+        }
         let status = StartVerify::Repository(repository.id);
         let check = bench.engine.start_verify(&admin(), status).await.unwrap();
         assert_eq!(bench.ended(check.id).await.state, JobState::Succeeded, "{}", bench.log(check.id).await);

@@ -80,8 +80,13 @@ pub(crate) async fn start(
         labels: label_job(inner, &job, job_attributes),
         job: NewJob {
             scopes: prune::scopes(id),
-            params: serde_json::to_value(Params { vault: id, retention: repository.is_some(), forgets: None })
-                .map_err(|error| Error::internal("A job could not be written.").because(error))?,
+            params: serde_json::to_value(Params {
+                vault: id,
+                retention: repository.is_some(),
+                settled: false,
+                forgets: None,
+            })
+            .map_err(|error| Error::internal("A job could not be written.").because(error))?,
             priority: if is_scheduled { priority::SCHEDULED } else { priority::ASKED_FOR },
             not_before: None,
             retry_limit: inner.options.retry.attempts.saturating_sub(1),
