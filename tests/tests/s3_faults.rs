@@ -285,3 +285,79 @@ fn the_limits_of_a_store_are_explained_and_checked_before_anything_starts() {
     let (good, said) = check();
     assert!(!good && said.contains("The store disk is a folder"), "{said}");
 }
+
+/// Cancels the newest backup job and waits for its end, which must come soon though the store says nothing.
+async fn assert_cancelled_soon(world: &World, task: &str) {
+    let job = newest_backup_job(world);
+    let asked = Instant::now();
+    let answer = world.gateway.command(&["jobs", "cancel", job["id"].as_str().unwrap()]);
+    assert!(answer.status.success(), "{answer:?}");
+    ended(world, task).await;
+    let took = asked.elapsed();
+    assert_eq!(newest_backup_job(world)["state"], "cancelled", "{}", world.gateway.log());
+    // Two seconds, and the start of the command.
+    assert!(took < Duration::from_secs(4), "{took:?}\n{}", world.gateway.log());
+}
+
+async fn until_asked(cloud: &Cloud, wanted: impl Fn(&FaultProxy) -> bool) {
+    let begin = Instant::now();
+    while !wanted(&cloud.proxy) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", cloud.proxy.given());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn is_silent(proxy: &FaultProxy) -> bool {
+    proxy.given().contains_key(&Fault::Silent)
+}
+
+#[tokio::test]
+async fn a_backup_or_restore_that_waits_for_a_silent_store_is_cancelled_within_two_seconds() {
+    let Some(cloud) = Cloud::start() else { return };
+    let world = World::with(cloud.setup.clone());
+    world.create_repository("r", Some(DATABASE)).await;
+    // From the first request on; from the first pack on; from the snapshot on.
+    for silent_from in ["", "/data/", "/snapshots/"] {
+        let mut is_mute = false;
+        cloud.proxy.plan(move |asked| {
+            is_mute |= silent_from.is_empty() || asked.method == "PUT" && asked.target.contains(silent_from);
+            is_mute.then_some(Fault::Silent)
+        });
+        let task = begin(&world).await;
+        until_asked(&cloud, is_silent).await;
+        assert_cancelled_soon(&world, &task).await;
+    }
+    cloud.proxy.heal();
+    let task = begin(&world).await;
+    assert_eq!(ended(&world, &task).await["status"], "done", "{}", world.gateway.log());
+    assert_restic_is_content(&world);
+
+    cloud.proxy.plan(|_| Some(Fault::Silent));
+    let body = format!(
+        r#"{{"target":"{}","user":"Administrator","password":"password","auto_create_buckets":true,"map_data":"{DATABASE}=copy"}}"#,
+        world.gateway.url
+    );
+    let answer = world.client.post(&format!("{REPOSITORY}/restore"), &Who::administrator(), Body::Text(&body)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let jobs = world.gateway.json(&["jobs", "list", "--json"]);
+    let restore = jobs.as_array().unwrap().iter().find(|job| job["kind"] == "restore").unwrap();
+    let restore = restore["id"].as_str().unwrap();
+    until_asked(&cloud, is_silent).await;
+    let asked = Instant::now();
+    assert!(world.gateway.command(&["jobs", "cancel", restore]).status.success());
+    let state = loop {
+        let job = world.gateway.json(&["jobs", "show", restore, "--json"]);
+        if !matches!(job["state"].as_str(), Some("queued" | "running")) {
+            break job["state"].clone();
+        }
+        assert!(asked.elapsed() < Duration::from_secs(60), "{job:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let took = asked.elapsed();
+    assert_eq!(state, "cancelled", "{}", world.gateway.log());
+    assert!(took < Duration::from_secs(4), "{took:?}\n{}", world.gateway.log());
+    let again = world.gateway.command(&["jobs", "cancel", restore]);
+    assert_eq!(String::from_utf8_lossy(&again.stdout).trim(), "The job has ended already: cancelled.");
+    cloud.proxy.heal();
+    assert_restic_is_content(&world);
+}

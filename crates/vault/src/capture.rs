@@ -8,6 +8,7 @@ use crate::{
     error::{Result, VaultError, VaultErrorKind},
     file_writer::FileWriter,
     id::Id,
+    interrupt::{self, Interrupt},
     node::{Node, NodeKind},
     pack::BlobKind,
     snapshot::{self, SnapshotRecord, Summary},
@@ -140,7 +141,8 @@ impl Capture {
     /// Makes what was stored so far durable and findable, so that a retry need not store it again, and ends the capture without a
     /// snapshot.
     pub fn abandon(self) -> Result<()> {
-        self.state.session.flush(&|| false)
+        // By a capture that is called off: as long as its last things may take.
+        Interrupt::tidying(|| self.state.session.flush(&|| interrupt::check().is_err()))
     }
 
     /// Makes everything durable, checks it (levels V1 to V3) and writes the snapshot. `guard` is called right before the snapshot is

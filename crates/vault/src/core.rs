@@ -10,6 +10,7 @@ use crate::{
     index::{Index, IndexedPack, Location},
     index_run::{Run, RunKey},
     index_wire::{self, IndexFile},
+    interrupt::{self, Interrupt, lock_unless_interrupted},
     marks::Marks,
     pack::{BlobKind, PackedBlob},
     parallel::read_each,
@@ -21,9 +22,10 @@ use std::{
     collections::HashSet,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError, TryLockResult,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 /// How often a listing of the index is begun anew because files of it were removed meanwhile.
@@ -39,6 +41,8 @@ pub(crate) struct Core {
     pub cache: Arc<ReadCache>,
     pub pool: ReadPool,
     index: RwLock<Index>,
+    /// Held by who reads index files: others who want to can be called off while they wait.
+    refreshing: Mutex<()>,
     /// Rises whenever index files were taken in or dropped.
     changes: AtomicU64,
     /// Rises whenever known index files have vanished.
@@ -73,6 +77,7 @@ impl Core {
             cache: ReadCache::new(&options.budget),
             pool: ReadPool::new(options.workers.max(1)),
             index: RwLock::new(begun.map_or_else(Index::default, Index::with_run)),
+            refreshing: Mutex::default(),
             changes: AtomicU64::default(),
             removals: AtomicU64::default(),
             marks: Mutex::default(),
@@ -90,6 +95,7 @@ impl Core {
 
     /// Takes in what others have added to `index/`; reads all anew when they have removed something.
     pub fn refresh(&self) -> Result<()> {
+        let _turn = lock_unless_interrupted(&self.refreshing)?;
         let mut index = self.index_mut();
         for _ in 0..REFRESH_TRIES {
             // Listed under the lock: a file that our own writer has taken in is durable before, and so cannot be missed here.
@@ -170,13 +176,17 @@ impl Core {
     /// Stores an index file for packs that are durable, and takes it in.
     pub fn add_index(&self, packs: &[IndexedPack]) -> Result<()> {
         let id = self.write_index_file(&IndexFile { packs: packs.to_vec(), marked: Vec::new() })?;
-        self.take_in(id, packs);
+        // Where that is called off, the file is durable and taken in by the next refresh.
+        self.list(Self::patiently(|| self.index.try_write(), || self.index_mut())?, id, packs);
         Ok(())
     }
 
     /// Takes in an index file that was just stored.
     pub fn take_in(&self, id: Id, packs: &[IndexedPack]) {
-        let mut index = self.index_mut();
+        self.list(self.index_mut(), id, packs);
+    }
+
+    fn list(&self, mut index: RwLockWriteGuard<'_, Index>, id: Id, packs: &[IndexedPack]) {
         index.add_file(id, packs);
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.spill_if_large(&mut index);
@@ -226,7 +236,7 @@ impl Core {
     /// Where a blob lies in a pack that is marked for removal.
     pub fn find_marked(&self, kind: BlobKind, id: &Id) -> Result<Option<Location>> {
         let current = self.changes.load(Ordering::SeqCst);
-        let mut marks = lock(&self.marks);
+        let mut marks = lock_unless_interrupted(&self.marks)?;
         if marks.as_ref().is_none_or(|(seen, _)| *seen != current) {
             *marks = None;
             *marks = Some((current, Arc::new(Marks::read(self)?)));
@@ -236,7 +246,7 @@ impl Core {
 
     /// Asks the index; a cache that fails while it is read is thrown away and the index is read from the vault.
     fn with_index<T>(&self, ask: impl Fn(&Index) -> Result<T>) -> Result<T> {
-        let answer = ask(&self.index());
+        let answer = ask(&*Self::patiently(|| self.index.try_read(), || self.index())?);
         let Err(error) = answer else { return answer };
         tracing::warn!(vault.id = %self.id, error = %error, "the index cache failed; reading the index from the vault");
         *self.index_mut() = Index::default();
@@ -289,6 +299,20 @@ impl Core {
         let plain = decoder.decode_packed(&self.key, pack, blob, sealed).map(<[u8]>::to_vec);
         self.decoders.put(decoder);
         plain
+    }
+
+    /// The index, unless this thread's work is called off while another one's refresh holds it and waits for the store.
+    fn patiently<G>(attempt: impl Fn() -> TryLockResult<G>, wait: impl FnOnce() -> G) -> Result<G> {
+        const STEP: Duration = Duration::from_millis(1);
+        loop {
+            match attempt() {
+                Ok(guard) => return Ok(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if Interrupt::current().is_none() => return Ok(wait()),
+                Err(TryLockError::WouldBlock) => interrupt::check()?,
+            }
+            std::thread::sleep(STEP);
+        }
     }
 
     fn index(&self) -> RwLockReadGuard<'_, Index> {

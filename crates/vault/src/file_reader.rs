@@ -5,6 +5,7 @@ use crate::{
     core::{Core, lock},
     error::Result,
     id::Id,
+    interrupt::{self, Interrupt, within},
     pack::BlobKind,
     read_group::load_group,
 };
@@ -12,7 +13,10 @@ use std::{
     collections::VecDeque,
     fmt,
     ops::Range,
-    sync::{Arc, Mutex, Weak, mpsc},
+    sync::{
+        Arc, Mutex, Weak,
+        mpsc::{self, RecvTimeoutError},
+    },
 };
 
 /// Plain bytes that are fetched and opened by one task.
@@ -32,6 +36,8 @@ pub struct FileReader {
     ahead: Option<Arc<Ahead>>,
     /// First blob that no group of the read-ahead covers.
     planned: usize,
+    /// Of who opened it: drivers read on threads of their own.
+    interrupt: Option<Interrupt>,
 }
 
 /// Groups on their way. The budget may take them back while the reader pauses.
@@ -55,7 +61,7 @@ impl FileReader {
             length += u64::from(core.locate(BlobKind::Data, id)?.blob.plain_length());
             starts.push(length);
         }
-        Ok(Self { core, content, starts, current: None, ahead: None, planned: 0 })
+        Ok(Self { core, content, starts, current: None, ahead: None, planned: 0, interrupt: Interrupt::current() })
     }
 
     /// The same with its blobs at hand already.
@@ -79,7 +85,10 @@ impl FileReader {
                 break;
             }
             let index = self.starts.partition_point(|start| *start <= at) - 1;
-            self.ensure(index, buffer.len() - filled)?;
+            match self.interrupt.clone() {
+                None => self.ensure(index, buffer.len() - filled)?,
+                interrupt => within(interrupt, || self.ensure(index, buffer.len() - filled))?,
+            }
             let Some((range, blobs)) = &self.current else { break };
             let skip = (at - self.starts[index]) as usize;
             let Some(available) = blobs.get(index - range.start).and_then(|blob| blob.get(skip..)) else { break };
@@ -121,13 +130,17 @@ impl FileReader {
             return self.load(index..end);
         };
         self.read_ahead();
-        match blobs.recv() {
-            Ok(blobs) => {
-                self.current = Some((range, blobs?));
-                Ok(())
+        loop {
+            match blobs.recv_timeout(interrupt::LOOK) {
+                Ok(blobs) => {
+                    self.current = Some((range, blobs?));
+                    return Ok(());
+                }
+                // It may stand behind another job's reads.
+                Err(RecvTimeoutError::Timeout) => interrupt::check()?,
+                // The task's thread is gone; do its work here.
+                Err(RecvTimeoutError::Disconnected) => return self.load(range),
             }
-            // The task's thread is gone; do its work here.
-            Err(_) => self.load(range),
         }
     }
 

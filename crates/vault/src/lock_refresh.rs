@@ -5,6 +5,7 @@ use crate::{
     core::{Core, lock as guard},
     error::{Result, VaultError, VaultErrorKind},
     id::Id,
+    interrupt::Interrupt,
     lock::{self, HeldLocks, LockMode},
 };
 use std::{
@@ -41,6 +42,8 @@ struct State {
     /// Former lock files that could not be removed yet.
     left_over: Vec<Id>,
     stop: bool,
+    /// Of who waits for the end of the thread.
+    ending: Option<Interrupt>,
 }
 
 /// When the lock file was last written, on two clocks: the first stands still while the machine sleeps, the second may be set.
@@ -60,10 +63,10 @@ impl Refreshed {
 
 impl Refresher {
     pub fn start(core: Arc<Core>, held: HeldLocks, mode: LockMode, id: Id) -> Result<Self> {
-        let state = State { id, refreshed: Refreshed::now(), left_over: Vec::new(), stop: false };
+        let state = State { id, refreshed: Refreshed::now(), left_over: Vec::new(), stop: false, ending: None };
         let shared = Arc::new(Shared { core, held, mode, state: Mutex::new(state), stopped: Condvar::new() });
         let copy = Arc::clone(&shared);
-        match std::thread::Builder::new().name("vault-lock".to_owned()).spawn(move || copy.run()) {
+        match std::thread::Builder::new().name("vault-lock".to_owned()).spawn(move || copy.run_until_called_off()) {
             Ok(thread) => Ok(Self { shared, thread }),
             Err(error) => {
                 lock::remove(&shared.core, &shared.held, &id)?;
@@ -84,22 +87,25 @@ impl Refresher {
 
     /// Whether the last refresh is recent enough and its file is there.
     pub fn check(&self) -> Result<()> {
-        // Held over the question, so that a refresh does not take the file away meanwhile.
-        let state = guard(&self.shared.state);
-        if !state.refreshed.is_recent() {
-            let sentence =
-                "the lock in the vault could not be refreshed for 22 minutes, so that others take it for stale";
-            return Err(VaultError::new(VaultErrorKind::StoreUnavailable, sentence));
-        }
-        match self.shared.core.backend.length(FileKind::Lock, &state.id.to_hex()) {
-            Ok(_) => Ok(()),
-            Err(error) if *error.kind() == VaultErrorKind::Missing => {
-                let sentence = "somebody removed the lock from the vault while it was written to";
-                Err(VaultError::new(VaultErrorKind::StoreUnavailable, sentence)
-                    .with_hint("do not use `restic unlock --remove-all` while backups run")
-                    .with_source(error))
+        loop {
+            if !self.is_alive() {
+                let sentence =
+                    "the lock in the vault could not be refreshed for 22 minutes, so that others take it for stale";
+                return Err(VaultError::new(VaultErrorKind::StoreUnavailable, sentence));
             }
-            Err(error) => Err(error),
+            // Not held over the question: a heartbeat asks for the state too.
+            let id = self.id();
+            match self.shared.core.backend.length(FileKind::Lock, &id.to_hex()) {
+                // A refresh took the file away meanwhile, and wrote another one before.
+                Err(error) if *error.kind() == VaultErrorKind::Missing && self.id() != id => {}
+                Err(error) if *error.kind() == VaultErrorKind::Missing => {
+                    let sentence = "somebody removed the lock from the vault while it was written to";
+                    return Err(VaultError::new(VaultErrorKind::StoreUnavailable, sentence)
+                        .with_hint("do not use `restic unlock --remove-all` while backups run")
+                        .with_source(error));
+                }
+                answer => return answer.map(drop),
+            }
         }
     }
 
@@ -111,7 +117,16 @@ impl Refresher {
 
     /// Ends the thread and removes the lock file.
     pub fn stop(self) -> Result<()> {
-        guard(&self.shared.state).stop = true;
+        Interrupt::tidying(|| self.end())
+    }
+
+    fn end(self) -> Result<()> {
+        {
+            let mut state = guard(&self.shared.state);
+            state.stop = true;
+            // A refresh under way is waited for as long as its end would be, and no longer.
+            state.ending = Interrupt::current();
+        }
         self.shared.stopped.notify_all();
         // The thread does not panic; if it did, the lock file is removed all the same.
         let _ = self.thread.join();
@@ -125,6 +140,16 @@ impl Refresher {
 }
 
 impl Shared {
+    /// The thread belongs to nobody until somebody waits for its end.
+    fn run_until_called_off(self: Arc<Self>) {
+        let shared = Arc::clone(&self);
+        let is_called_off = move || {
+            let ending = guard(&shared.state).ending.clone();
+            ending.is_some_and(|ending| ending.is_due()).then_some(Duration::MAX)
+        };
+        Interrupt::new(is_called_off).scope(|| self.run());
+    }
+
     fn run(&self) {
         let mut pause = REFRESH;
         loop {

@@ -1,6 +1,7 @@
 //! Reading several small files at once: on S3 the waiting dominates.
 
 use crate::error::Result;
+use crate::interrupt::{Interrupt, within};
 use std::sync::{
     atomic::{AtomicUsize, Ordering},
     mpsc,
@@ -21,16 +22,18 @@ pub(crate) fn read_each<T: Sync, R: Send>(
     }
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::sync_channel(READERS);
+    let interrupt = Interrupt::current();
     std::thread::scope(|scope| {
         for _ in 0..READERS.min(items.len()) {
-            let (sender, next, read) = (sender.clone(), &next, &read);
-            scope.spawn(move || {
+            let (sender, next, read, interrupt) = (sender.clone(), &next, &read, interrupt.clone());
+            let read_on = move || {
                 while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if sender.send((item, read(item))).is_err() {
                         return;
                     }
                 }
-            });
+            };
+            scope.spawn(move || within(interrupt, read_on));
         }
         drop(sender);
         // Taken by value: when this returns early, the receiver goes and the readers stop.

@@ -1,6 +1,9 @@
 //! Threads that read ahead. They come when there is work and go when there has been none for a while.
 
-use crate::core::lock;
+use crate::{
+    core::lock,
+    interrupt::{Interrupt, within},
+};
 use std::{
     collections::VecDeque,
     fmt,
@@ -40,6 +43,8 @@ impl ReadPool {
 
     /// Runs a task on a thread of the pool; where the machine gives no thread, at once.
     pub fn run(&self, task: Task) {
+        let interrupt = Interrupt::current();
+        let task: Task = Box::new(move || within(interrupt, task));
         let mut state = lock(&self.shared.state);
         state.tasks.push_back(task);
         if state.tasks.len() > state.idle && state.threads < self.limit {

@@ -5,6 +5,7 @@ use crate::{
     error::{Result, VaultError},
     file_reader::FileReader,
     id::Id,
+    interrupt::{Interrupt, within},
     node::{Node, NodeKind, NodeMeta, Timestamp},
     pack::BlobKind,
     small_files::SmallFiles,
@@ -31,11 +32,13 @@ pub struct TreeReader {
     root: Id,
     kept: Arc<Mutex<KeptDirectories>>,
     small_files: Arc<SmallFiles>,
+    /// Of who opened it: drivers read on threads of their own.
+    interrupt: Option<Interrupt>,
 }
 
 impl TreeReader {
     pub(crate) fn new(core: Arc<Core>, root: Id) -> Self {
-        Self { core, root, kept: Arc::default(), small_files: Arc::default() }
+        Self { core, root, kept: Arc::default(), small_files: Arc::default(), interrupt: Interrupt::current() }
     }
 
     /// The nodes of a directory, in ascending order of their names. The empty path is the root.
@@ -73,6 +76,10 @@ impl TreeReader {
 
     /// Opens the content of a file node.
     pub fn open(&self, node: &Node) -> Result<FileReader> {
+        within(self.interrupt.clone(), || self.open_file(node))
+    }
+
+    fn open_file(&self, node: &Node) -> Result<FileReader> {
         let name = || String::from_utf8_lossy(&node.name).into_owned();
         if node.meta.kind != NodeKind::File {
             return Err(VaultError::missing(format!("{:?} is not a file", name())));
@@ -112,7 +119,7 @@ impl TreeReader {
                 return Ok(nodes);
             }
         }
-        let json = self.core.load(BlobKind::Tree, id)?;
+        let json = within(self.interrupt.clone(), || self.core.load(BlobKind::Tree, id))?;
         let nodes = Arc::new(tree::parse(id, &json)?);
         let mut kept = lock(&self.kept);
         kept.push_back((*id, Arc::clone(&nodes)));

@@ -16,6 +16,7 @@ use crate::{
     core::{Core, lock},
     error::{Result, VaultError},
     id::Id,
+    interrupt::Interrupt,
     open_pack::{OpenPack, StoredPack},
     pack::BlobKind,
     session_threads,
@@ -95,6 +96,10 @@ pub(crate) struct State {
     captures: usize,
     /// The last capture has gone; threads end.
     pub closing: bool,
+    /// Of the last capture, which waits for what is being written.
+    pub ending: Option<Interrupt>,
+    /// A commit waits for an index of what is stored.
+    pub index_wanted: bool,
     pub queue: VecDeque<Job>,
     pub queued_bytes: usize,
     pub pending: HashSet<(BlobKind, Id)>,
@@ -123,6 +128,8 @@ impl Session {
             failure: None,
             captures: 1,
             closing: false,
+            ending: None,
+            index_wanted: false,
             queue: VecDeque::new(),
             queued_bytes: 0,
             pending: HashSet::new(),
@@ -170,6 +177,8 @@ impl Session {
             return;
         }
         state.closing = true;
+        // A capture that is called off waits for a silent store no longer than for its own requests.
+        state.ending = Interrupt::current().map(Interrupt::patient);
         state.give_up();
         self.work.notify_all();
         self.upload.notify_all();
@@ -179,7 +188,7 @@ impl Session {
         }
         let listable = state.failure.is_none();
         drop(state);
-        if listable && let Err(error) = self.write_index() {
+        if listable && let Err(error) = Interrupt::tidying(|| self.write_index()) {
             tracing::warn!(vault.id = %self.core.id, error = %error, "packs of an ended backup stay unlisted; a retry stores them again");
         }
     }
@@ -245,10 +254,9 @@ impl Session {
                 self.upload.notify_all();
             }
             if state.uploaded.up_to(last) == outstanding {
-                drop(state);
-                self.write_index()?;
-                state = self.state();
-                continue;
+                // By a thread of the session: who is called off in the middle of it must not fail the others' captures.
+                state.index_wanted = true;
+                self.upload.notify_one();
             }
             state = self.wait(&self.progress, state);
         }
@@ -260,6 +268,7 @@ impl Session {
         if state.stored.is_empty() {
             return Ok(());
         }
+        state.index_wanted = false;
         let stored = std::mem::take(&mut state.stored);
         state.indexed_at = Instant::now();
         state.uploaded = Tally::default();

@@ -4,6 +4,7 @@ use crate::{
     blob::BlobEncoder,
     core::Core,
     error::{Result, VaultError},
+    interrupt::Interrupt,
     open_pack::{OpenPack, StoredPack},
     pack::BlobKind,
     session::{DATA_PACKS, Job, MAX_UPLOADS, Session, State, UPLOADERS},
@@ -31,7 +32,7 @@ pub(crate) fn start(session: &Arc<Session>) -> Result<()> {
     }
     for _ in 0..UPLOADERS {
         let session = Arc::clone(session);
-        result = result.and(spawn("vault-store", move || upload(&session)));
+        result = result.and(spawn("vault-store", move || upload_until_called_off(&session)));
     }
     if result.is_err() {
         session.leave();
@@ -128,11 +129,23 @@ fn seal(session: &Session, encoder: &mut BlobEncoder, job: Job) -> Result<()> {
     Ok(())
 }
 
+/// What a thread of the session stores is everybody's, until the last capture has gone.
+fn upload_until_called_off(session: &Arc<Session>) {
+    let asking = Arc::clone(session);
+    let is_called_off = move || {
+        let ending = asking.state().ending.clone();
+        ending.is_some_and(|ending| ending.is_due()).then_some(Duration::MAX)
+    };
+    Interrupt::new(is_called_off).scope(|| upload(session));
+}
+
 fn upload(session: &Session) {
     let mut alarm = Alarm { session, writing: false };
     let mut state = session.state();
     while !state.closing {
-        if let Some(pack) = state.uploads.pop_front() {
+        // A commit that waits for its index goes before the packs of others, which may never cease to come.
+        let index_first = state.index_wanted && index_is_due(&state);
+        if !index_first && let Some(pack) = state.uploads.pop_front() {
             state.writing += 1;
             alarm.writing = true;
             drop(state);
@@ -172,6 +185,7 @@ fn take_in(state: &mut State, stored: Result<(StoredPack, Vec<u8>)>) {
 fn index_is_due(state: &State) -> bool {
     !state.stored.is_empty()
         && state.failure.is_none()
-        && (state.indexed_at.elapsed() >= INDEX_AGE
+        && (state.index_wanted
+            || state.indexed_at.elapsed() >= INDEX_AGE
             || state.stored.iter().map(|pack| pack.generations.len()).sum::<usize>() >= INDEX_BLOBS)
 }

@@ -2,18 +2,15 @@
 
 use std::{
     future::Future,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::runtime::Handle;
 use trivault_sources::{Progress, Warning};
-use trivault_vault::{Lock, LockMode, Vault};
+use trivault_vault::{Interrupt, Lock, LockMode, Vault};
 
-use super::{board::Board, redact::redact};
+use super::{board::Board, redact::redact, stopping::Stopping};
 use crate::{
     capture::PartEvents,
     db::{ClaimedJob, Fenced, LockRow, Run},
@@ -38,31 +35,30 @@ pub(crate) struct RunContext {
     handle: Handle,
     board: Mutex<Board>,
     locks: Mutex<Vec<HeldLock>>,
-    cancelled: AtomicBool,
-    lost: AtomicBool,
-    handing_back: AtomicBool,
+    stopping: Arc<Stopping>,
 }
 
 /// A lock file of restic's, with the name that the database knows it by.
 pub(crate) struct HeldLock {
     pub(crate) vault: VaultId,
-    pub(crate) lock: Lock,
+    pub(crate) lock: Arc<Lock>,
     pub(crate) recorded: String,
 }
 
 impl RunContext {
     /// Must be made inside the runtime.
     pub(crate) fn new(inner: Arc<Inner>, claimed: ClaimedJob, passcode: Option<SecretText>) -> Arc<Self> {
-        let cancelled = AtomicBool::new(claimed.job.cancel_requested);
+        let stopping = Arc::<Stopping>::default();
+        if claimed.job.cancel_requested {
+            stopping.cancel();
+        }
         Arc::new(Self {
             inner,
             passcode,
             handle: Handle::current(),
             board: Mutex::new(Board::default()),
             locks: Mutex::default(),
-            cancelled,
-            lost: AtomicBool::new(false),
-            handing_back: AtomicBool::new(false),
+            stopping,
             claimed,
         })
     }
@@ -133,33 +129,38 @@ impl RunContext {
 
     /// A person asked for it.
     pub(crate) fn cancel(&self) {
-        self.cancelled.store(true, Ordering::SeqCst);
+        self.stopping.cancel();
     }
 
     pub(crate) fn was_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::SeqCst)
+        self.stopping.was_cancelled()
     }
 
     /// The lease went to somebody else.
     pub(crate) fn lose(&self) {
-        self.lost.store(true, Ordering::SeqCst);
+        self.stopping.lose();
     }
 
     pub(crate) fn was_lost(&self) -> bool {
-        self.lost.load(Ordering::SeqCst)
+        self.stopping.was_lost()
     }
 
     /// The process stops: the job goes back to the queue.
     pub(crate) fn hand_back(&self) {
-        self.handing_back.store(true, Ordering::SeqCst);
+        self.stopping.hand_back();
     }
 
     pub(crate) fn is_handing_back(&self) -> bool {
-        self.handing_back.load(Ordering::SeqCst)
+        self.stopping.is_handing_back()
     }
 
     pub(crate) fn should_stop(&self) -> bool {
-        self.was_cancelled() || self.was_lost() || self.is_handing_back()
+        self.stopping.should_stop()
+    }
+
+    /// The wish to stop, for whoever waits for a store.
+    pub(super) fn interrupt(&self) -> Interrupt {
+        self.stopping.interrupt()
     }
 
     /// # Errors
@@ -276,7 +277,7 @@ impl RunContext {
         self.point("locked");
         let row = self.lock_row(id, &recorded);
         self.fenced(self.wait_out(|| self.inner.db.record_lock(&row))?)?;
-        self.locks().push(HeldLock { vault: id, lock, recorded });
+        self.locks().push(HeldLock { vault: id, lock: Arc::new(lock), recorded });
         Ok(())
     }
 
@@ -309,8 +310,10 @@ impl RunContext {
     /// # Errors
     /// `StoreUnavailable`, to be tried again: what the snapshot names may be gone.
     pub(crate) fn check_locks(&self) -> JobResult<()> {
-        for held in self.locks().iter() {
-            held.lock.check()?;
+        // Outside of the mutex: a store that does not answer must not keep heartbeats waiting.
+        let locks: Vec<Arc<Lock>> = self.locks().iter().map(|held| Arc::clone(&held.lock)).collect();
+        for lock in locks {
+            lock.check()?;
         }
         Ok(())
     }
@@ -319,7 +322,8 @@ impl RunContext {
     pub(crate) fn release_locks(&self) {
         let held: Vec<HeldLock> = self.locks().drain(..).collect();
         for HeldLock { vault, lock, recorded } in held {
-            if let Err(error) = lock.release() {
+            // Whoever looks at it right now removes it.
+            if let Some(Err(error)) = Arc::into_inner(lock).map(Lock::release) {
                 tracing::warn!(job.id = %self.run().job, %error, "a lock in a vault could not be removed");
                 continue;
             }

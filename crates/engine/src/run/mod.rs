@@ -3,6 +3,7 @@
 mod board;
 mod context;
 mod redact;
+mod stopping;
 mod ticker;
 
 use std::{future::Future, sync::Arc, time::Instant};
@@ -34,9 +35,11 @@ pub(crate) async fn run_claimed(inner: Arc<Inner>, claimed: ClaimedJob) {
             context.point("begun");
             context.log(format!("Attempt {} begins.", context.run().attempt));
             context.point("claimed");
-            let outcome = kinds::run(&context);
-            context.release_locks();
-            outcome
+            context.interrupt().scope(|| {
+                let outcome = kinds::run(&context);
+                context.release_locks();
+                outcome
+            })
         })
         .await
     };
@@ -135,7 +138,8 @@ fn judge(context: &RunContext, outcome: &JobResult<Ending>) -> Verdict {
         return Verdict::Lost;
     }
     let stopped = failed.error.code == ErrorCode::Cancelled;
-    if stopped && context.was_cancelled() {
+    // A request to a store that was given up may come back as a store that does not answer.
+    if context.was_cancelled() && (stopped || failed.retry) {
         return finish(JobState::Cancelled, None);
     }
     if stopped && context.is_handing_back() {

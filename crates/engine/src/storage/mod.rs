@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use trivault_vault::{
     Kdf, MemoryBudget, Password, Vault, VaultErrorKind, VaultOptions,
     backend::{LocalRoot, ObjectRoot, PASSCODE_VAULTS, S3Credentials, S3Location, S3Patience, StoreRoot},
+    lock_unless_interrupted,
 };
 use zeroize::{Zeroize, Zeroizing};
 
@@ -194,7 +195,7 @@ impl Storage {
         if let Some(vault) = self.kept(row.vault.id) {
             return Ok(vault);
         }
-        let _turn = lock(&self.opening);
+        let _turn = lock_unless_interrupted(&self.opening).map_err(from_vault)?;
         if let Some(vault) = self.kept(row.vault.id) {
             return Ok(vault);
         }
@@ -216,7 +217,7 @@ impl Storage {
         if proven && let Some(vault) = self.kept(row.vault.id) {
             return Ok(vault);
         }
-        let _turn = lock(&self.opening);
+        let _turn = lock_unless_interrupted(&self.opening).map_err(from_vault)?;
         if proven && let Some(vault) = self.kept(row.vault.id) {
             return Ok(vault);
         }
