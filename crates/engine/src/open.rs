@@ -56,7 +56,7 @@ impl Engine {
             DatabaseLocation::Sqlite(path) => DatabaseOptions::Sqlite { path: data.path().join(path) },
             DatabaseLocation::Postgres(url) => DatabaseOptions::Postgres { url: url.clone() },
         };
-        let db = Database::connect(&database).await?;
+        let db = Database::connect(&database).await?.with_patience(options.database_patience);
         db.migrate().await?;
         let now = options.clock.now();
         let installation = db.installation(Uuid::now_v7(), now).await?;

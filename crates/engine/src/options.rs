@@ -116,6 +116,8 @@ pub struct EngineOptions {
     /// A server has its data directory alone; commands use it beside a server.
     pub server: bool,
     pub database: DatabaseLocation,
+    /// How long one use of a metadata database on the network may take before its connection is given up.
+    pub database_patience: Duration,
     pub server_key: ServerKeyLocation,
     /// A person's name for this node.
     pub node_name: String,
@@ -154,6 +156,7 @@ impl EngineOptions {
             data_directory: data_directory.into(),
             server: false,
             database: DatabaseLocation::default(),
+            database_patience: Duration::from_secs(60),
             server_key: ServerKeyLocation::default(),
             node_name: "trivault".to_owned(),
             clock: Arc::new(SystemClock),

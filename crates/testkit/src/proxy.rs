@@ -1,11 +1,12 @@
-//! A TCP proxy that cuts connections at chosen moments: before a request has any effect, or after it had one and before the answer.
+//! A TCP proxy that cuts connections at chosen moments, or lets them fall silent: before a request has any effect, or after it had one and
+//! before the answer.
 
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -22,6 +23,10 @@ pub enum Cut {
     BeforeEffect,
     /// It arrives, and the answer does not.
     AfterEffect,
+    /// It never arrives, and the connection stays open on both sides.
+    SilentBefore,
+    /// It arrives and nothing comes back, and the connection stays open on both sides.
+    SilentAfter,
 }
 
 /// A running proxy. Its threads end with the connections.
@@ -37,6 +42,8 @@ struct Shared {
     /// At which of them which cut is made; the earliest first.
     cuts: Mutex<Vec<(u64, Cut)>>,
     made: AtomicU64,
+    /// Both ends of connections that have fallen silent.
+    silent: Mutex<Vec<(TcpStream, TcpStream)>>,
 }
 
 impl CuttingProxy {
@@ -48,8 +55,13 @@ impl CuttingProxy {
         let listener =
             TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("no port for the proxy: {error}"));
         let address = listener.local_addr().unwrap_or_else(|error| panic!("the proxy has no address: {error}"));
-        let shared =
-            Arc::new(Shared { target, requests: AtomicU64::new(0), cuts: Mutex::default(), made: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            target,
+            requests: AtomicU64::new(0),
+            cuts: Mutex::default(),
+            made: AtomicU64::new(0),
+            silent: Mutex::default(),
+        });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -86,15 +98,29 @@ impl CuttingProxy {
 impl Shared {
     fn serve(&self, client: &TcpStream) {
         let Ok(server) = TcpStream::connect(self.target) else { return };
+        let is_silent = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
-                pass(&server, client, || None);
-                let _ = client.shutdown(Shutdown::Both);
+                pass(&server, client, || is_silent.load(Ordering::SeqCst).then_some(Cut::SilentBefore));
+                if !is_silent.load(Ordering::SeqCst) {
+                    let _ = client.shutdown(Shutdown::Both);
+                }
             });
-            pass(client, &server, || self.next_cut());
-            // The answer to what was sent before must not come through either.
-            let _ = client.shutdown(Shutdown::Both);
-            let _ = server.shutdown(Shutdown::Both);
+            pass(client, &server, || {
+                let cut = self.next_cut()?;
+                if matches!(cut, Cut::SilentBefore | Cut::SilentAfter)
+                    && let (Ok(client), Ok(server)) = (client.try_clone(), server.try_clone())
+                {
+                    is_silent.store(true, Ordering::SeqCst);
+                    self.silent.lock().unwrap_or_else(PoisonError::into_inner).push((client, server));
+                }
+                Some(cut)
+            });
+            if !is_silent.load(Ordering::SeqCst) {
+                // The answer to what was sent before must not come through either.
+                let _ = client.shutdown(Shutdown::Both);
+                let _ = server.shutdown(Shutdown::Both);
+            }
         });
     }
 
@@ -122,7 +148,11 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, mut cut: impl FnMut() -> Optio
                     return;
                 }
             }
-            Some(Cut::BeforeEffect) => return,
+            Some(Cut::BeforeEffect | Cut::SilentBefore) => return,
+            Some(Cut::SilentAfter) => {
+                let _ = to.write_all(&buffer[..read]);
+                return;
+            }
             Some(Cut::AfterEffect) => {
                 // The client hears nothing from here on; the server does what it was told.
                 let _ = from.shutdown(Shutdown::Both);
@@ -174,6 +204,22 @@ mod tests {
             let mut again = TcpStream::connect(proxy.address()).unwrap();
             assert!(ask(&mut again), "{cut:?}: the next connection is whole");
             assert_eq!((arrived.load(Ordering::SeqCst), proxy.made()), (arrives + 1, 1), "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_falls_silent_before_a_request_or_before_its_answer_and_stays_open() {
+        for (cut, arrives) in [(Cut::SilentBefore, 1), (Cut::SilentAfter, 2)] {
+            let (target, arrived) = counting_server();
+            let proxy = CuttingProxy::start(target);
+            proxy.cut_after(1, cut);
+            let mut stream = TcpStream::connect(proxy.address()).unwrap();
+            assert!(ask(&mut stream), "{cut:?}");
+            stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            stream.write_all(b"?").unwrap();
+            let error = stream.read(&mut [0; 1]).unwrap_err();
+            assert!(matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut), "{error}");
+            assert_eq!((arrived.load(Ordering::SeqCst), proxy.made()), (arrives, 1), "{cut:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{
-    Connection as _,
+    Connection as _, Executor as _,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -11,8 +11,8 @@ use sqlx::{
 
 use super::{
     Database, DatabaseOptions, Pools,
-    failure::{Failure, engine_error},
-    tx::{PostgresPool, SqlitePools},
+    failure::engine_error,
+    tx::{PostgresPool, SqlitePools, within},
 };
 use crate::domain::{Error, ErrorCode, Result};
 
@@ -25,6 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const SQLITE_READERS: u32 = 4;
 /// Connections of one node to PostgreSQL.
 const POSTGRES_CONNECTIONS: u32 = 12;
+/// How long one use of PostgreSQL may take, unless an engine is told otherwise.
+const POSTGRES_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a connection that comes back to the pool may take to say that it is in order.
+const LAST_WORD: Duration = Duration::from_secs(5);
+/// What the server of each connection is told: a transaction of ours never rests for long, so that one which does belongs to a connection
+/// that is gone, and must not keep its locks; and silent connections are asked whether they live. In effect for this connection alone.
+const POSTGRES_SESSION: &str = "SELECT set_config('idle_in_transaction_session_timeout', '10s', FALSE),
+    set_config('tcp_keepalives_idle', '30', FALSE), set_config('tcp_keepalives_interval', '10', FALSE),
+    set_config('tcp_keepalives_count', '3', FALSE)";
 
 impl Database {
     /// # Errors
@@ -37,13 +46,30 @@ impl Database {
                 let pool = PgPoolOptions::new()
                     .max_connections(POSTGRES_CONNECTIONS)
                     .acquire_timeout(PATIENCE)
+                    .after_connect(|connection, _| {
+                        Box::pin(async move { connection.execute(POSTGRES_SESSION).await.map(drop) })
+                    })
+                    // A use that was given up leaves its connection in the middle of something. One that does not come out of it is closed,
+                    // and its place in the pool is free.
+                    .after_release(|connection, _| {
+                        Box::pin(async move {
+                            let said = tokio::time::timeout(LAST_WORD, connection.ping()).await;
+                            said.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+                        })
+                    })
                     .connect_with(options.application_name("trivault"))
                     .await
                     .map_err(engine_error)?;
                 Pools::Postgres(PostgresPool { pool })
             }
         };
-        Ok(Self { pools: Arc::new(pools), together: Arc::default() })
+        Ok(Self { pools: Arc::new(pools), together: Arc::default(), patience: POSTGRES_PATIENCE })
+    }
+
+    /// With another limit of time for one use of a database on the network.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Brings the schema up to this binary's version.
@@ -69,11 +95,15 @@ impl Database {
     /// # Errors
     /// `DatabaseUnavailable`.
     pub async fn ping(&self) -> Result<()> {
-        let outcome = match &*self.pools {
-            Pools::Sqlite(pools) => sqlx::query("SELECT 1").execute(&pools.readers).await.map(drop),
-            Pools::Postgres(pool) => sqlx::query("SELECT 1").execute(&pool.pool).await.map(drop),
-        };
-        outcome.map_err(|error| Failure::from(error).into())
+        match &*self.pools {
+            Pools::Sqlite(pools) => {
+                sqlx::query("SELECT 1").execute(&pools.readers).await.map(drop).map_err(engine_error)
+            }
+            Pools::Postgres(pool) => {
+                let asked = sqlx::query("SELECT 1").execute(&pool.pool);
+                within(self.patience, async { asked.await.map(drop).map_err(engine_error) }).await
+            }
+        }
     }
 
     /// Closes all connections, after those in use have come back.

@@ -73,6 +73,9 @@ fn unavailable(error: &sqlx::Error) -> Option<&'static str> {
 
 /// By SQLSTATE: connection exceptions, no privilege to log in, out of resources, operator's intervention, system errors.
 fn postgres_unavailable(code: &str) -> Option<&'static str> {
+    if code == "25P03" {
+        return Some("The metadata database ended a transaction that had rested for too long.");
+    }
     match code.get(..2)? {
         "08" | "57" | "58" => Some("The metadata database cannot be reached."),
         "28" | "3D" => Some("The metadata database refuses the log-in."),

@@ -2,7 +2,7 @@
 
 use sqlx::postgres::PgListener;
 
-use super::{Pools, failure::engine_error, prelude::*};
+use super::{Pools, failure::engine_error, prelude::*, tx::within};
 
 const CHANNEL: &str = "trivault_queue";
 
@@ -43,7 +43,7 @@ impl Database {
         // The text is a constant and an id.
         let text =
             format!("BEGIN; SET LOCAL synchronous_commit = off; SELECT pg_notify('{CHANNEL}', '{node}'); COMMIT");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&pool.pool).await.map_err(engine_error)?;
-        Ok(())
+        let told = sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&pool.pool);
+        within(self.patience, async { told.await.map(drop).map_err(engine_error) }).await
     }
 }

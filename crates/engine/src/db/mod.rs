@@ -83,6 +83,8 @@ pub type NamesAt<'a> = &'a (dyn Fn(DateTime<Utc>) -> Vec<Proposal> + Send + Sync
 pub struct Database {
     pools: Arc<Pools>,
     together: Arc<together::Together>,
+    /// Of one use of a database on the network.
+    patience: std::time::Duration,
 }
 
 enum Pools {

@@ -12,7 +12,7 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 
-use super::{Pools, prelude::*};
+use super::{Pools, failure::engine_error, prelude::*};
 
 /// Writes of one transaction: enough to make the flush cheap, few enough that the first does not wait long for the last.
 const MOST_TOGETHER: usize = 64;
@@ -136,7 +136,11 @@ impl Database {
     async fn write_all(&self, writes: &[Write]) -> Result<Vec<Written>, Broken> {
         match &*self.pools {
             Pools::Sqlite(pools) => write_all_sqlite(pools, writes).await,
-            Pools::Postgres(pool) => write_all_postgres(pool, writes).await,
+            // Nobody knows what became of them.
+            Pools::Postgres(pool) => {
+                let written = tokio::time::timeout(self.patience, write_all_postgres(pool, writes)).await;
+                written.unwrap_or_else(|_| Err(Broken::Committing(engine_error(sqlx::Error::PoolTimedOut))))
+            }
         }
     }
 }

@@ -3,10 +3,12 @@
 //! Statements are methods of `SqliteTx` and `PostgresTx`, written once and stamped for both by `duplicate_item`; the files of the
 //! nouns hold them. A method of [`super::Database`] puts them together in one transaction.
 
+use std::time::Duration;
+
 use duplicate::duplicate_item;
 use sqlx::{Pool, Postgres, Sqlite, Transaction};
 
-use super::failure::Sql;
+use super::failure::{Sql, engine_error};
 
 /// One writer (SQLite has no more) and several readers that never wait for it.
 pub(super) struct SqlitePools {
@@ -84,6 +86,16 @@ impl Tx {
     }
 }
 
+/// One use of a database on the network. A connection that has fallen silent would be waited for until the machine gives it up, which
+/// takes a quarter of an hour and more. What becomes of a transaction whose answer did not come is not known; its connection is
+/// looked at when it comes back to the pool.
+pub(super) async fn within<T>(
+    patience: Duration,
+    used: impl Future<Output = crate::domain::Result<T>>,
+) -> crate::domain::Result<T> {
+    tokio::time::timeout(patience, used).await.unwrap_or_else(|_| Err(engine_error(sqlx::Error::PoolTimedOut)))
+}
+
 /// Runs the block with a read transaction; the block's value is the answer.
 macro_rules! in_read {
     ($database:expr, $tx:ident => $block:block) => {
@@ -98,10 +110,13 @@ macro_rules! in_read {
                 Ok(answer)
             }
             $crate::db::Pools::Postgres(pool) => {
-                let mut $tx = $crate::db::tx::PostgresTx::$begin(pool).await?;
-                let answer = $block;
-                $tx.commit().await?;
-                Ok(answer)
+                let used = async {
+                    let mut $tx = $crate::db::tx::PostgresTx::$begin(pool).await?;
+                    let answer = $block;
+                    $tx.commit().await?;
+                    Ok::<_, $crate::domain::Error>(answer)
+                };
+                $crate::db::tx::within($database.patience, used).await
             }
         }
     };

@@ -5,6 +5,7 @@ pub(crate) mod bench;
 mod cancels;
 mod care_cancels;
 mod database_restarts;
+mod database_silence;
 mod deletion;
 mod downloads;
 mod failures;

@@ -5,20 +5,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::context::RunContext;
-use crate::domain::Result;
+use crate::domain::{Error, ErrorCode, Result};
 
 /// Between two writes of progress: at most four a second.
 const TICK: Duration = Duration::from_millis(250);
 /// Between two heartbeats at most, so that a wish to cancel is heard within two seconds.
 const LONGEST_BEAT: Duration = Duration::from_secs(1);
 
+/// How long a beat waits for the database at most: it must come back in time to see that the lease has run out.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
 /// Ticks until told to stop; then writes what is left.
 pub(crate) async fn tick(context: Arc<RunContext>, mut stop: oneshot::Receiver<()>) {
     let lease = context.inner.options.lease;
-    let beat = (lease / 3).min(LONGEST_BEAT);
+    let (beat, wait) = ((lease / 3).min(LONGEST_BEAT), (lease / 4).min(LONGEST_WAIT));
     let mut ticks = tokio::time::interval(TICK.min(beat));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last_beat = Instant::now();
@@ -31,7 +34,7 @@ pub(crate) async fn tick(context: Arc<RunContext>, mut stop: oneshot::Receiver<(
         }
         if last_beat.elapsed() >= beat {
             last_beat = Instant::now();
-            match heartbeat(&context).await {
+            match within(wait, heartbeat(&context)).await {
                 Ok(()) => {
                     granted = last_beat;
                     context.point("heartbeat");
@@ -43,13 +46,19 @@ pub(crate) async fn tick(context: Arc<RunContext>, mut stop: oneshot::Receiver<(
                 context.lose();
             }
         }
-        if let Err(error) = flush(&context).await {
+        if let Err(error) = within(wait, flush(&context)).await {
             tracing::warn!(job.id = %context.run().job, %error, "progress could not be written");
         }
     }
-    if let Err(error) = flush(&context).await {
+    if let Err(error) = within(wait, flush(&context)).await {
         tracing::warn!(job.id = %context.run().job, %error, "the last lines of a job could not be written");
     }
+}
+
+/// A database that is silent is one that is away.
+async fn within<T>(wait: Duration, used: impl Future<Output = Result<T>>) -> Result<T> {
+    let silent = || Error::new(ErrorCode::DatabaseUnavailable, "The metadata database does not answer in time.");
+    timeout(wait, used).await.unwrap_or_else(|_| Err(silent()))
 }
 
 async fn heartbeat(context: &RunContext) -> Result<()> {
