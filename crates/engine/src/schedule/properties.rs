@@ -25,6 +25,8 @@ const ZONES: [Tz; 9] = [
 ];
 /// Minutes that the reference walks ahead.
 const HORIZON: i32 = 9 * 24 * 60;
+/// Days that are looked at one by one: after them the calendar of weekdays and leap days has come round.
+const CALENDAR: usize = 29 * 366;
 
 /// Hours in which a clock of the zone changes, 2005 to 2035.
 static CHANGES: LazyLock<Vec<(Tz, DateTime<Utc>)>> = LazyLock::new(|| {
@@ -84,8 +86,15 @@ fn list(numbers: &[u32]) -> String {
 /// As Quartz writes it.
 fn written(meaning: &Meaning) -> String {
     let Meaning { minutes, hours, days } = meaning;
+    let (month, week) = day_fields(days);
+    let hours = if hours.len() == 24 { "*".to_owned() } else { list(hours) };
+    format!("0 {} {hours} {month} * {week}", list(minutes))
+}
+
+/// Day of the month and day of the week, as Quartz writes them.
+fn day_fields(days: &DayMeaning) -> (String, String) {
     let number = |day: &Weekday| day.num_days_from_sunday() + 1;
-    let (month, week) = match days {
+    match days {
         DayMeaning::Every => ("*".to_owned(), "?".to_owned()),
         DayMeaning::OfMonth(days) => (list(days), "?".to_owned()),
         DayMeaning::OfWeek(days) => ("?".to_owned(), list(&days.iter().map(number).collect::<Vec<_>>())),
@@ -94,9 +103,43 @@ fn written(meaning: &Meaning) -> String {
         DayMeaning::BeforeLast(days) => (format!("L-{days}"), "?".to_owned()),
         DayMeaning::Nearest(day) => (format!("{day}W"), "?".to_owned()),
         DayMeaning::LastWorkday => ("LW".to_owned(), "?".to_owned()),
-    };
-    let hours = if hours.len() == 24 { "*".to_owned() } else { list(hours) };
-    format!("0 {} {hours} {month} * {week}", list(minutes))
+    }
+}
+
+/// Days of a year that an expression wants, with the expression but for its time.
+#[derive(Debug)]
+struct Dates {
+    style: CronStyle,
+    fields: String,
+    months: Vec<u32>,
+    /// One of them suffices.
+    days: Vec<DayMeaning>,
+}
+
+fn dates() -> impl Strategy<Value = Dates> {
+    let months = || prop_oneof![1 => Just((1..13).collect::<Vec<u32>>()), 1 => numbers(12).prop_map(|set| set.iter().map(|month| month + 1).collect()), 1 => Just(vec![2])];
+    let quartz = (months(), days()).prop_map(|(months, days)| {
+        let (of_month, of_week) = day_fields(&days);
+        Dates {
+            style: CronStyle::Quartz,
+            fields: format!("{of_month} {} {of_week}", list(&months)),
+            months,
+            days: vec![days],
+        }
+    });
+    let of_month = numbers(31).prop_map(|days| days.iter().map(|day| day + 1).collect::<Vec<u32>>());
+    let unix =
+        (months(), of_month, proptest::collection::vec(weekday(), 1..3)).prop_map(|(months, of_month, of_week)| {
+            let week: Vec<u32> = of_week.iter().map(Weekday::num_days_from_sunday).collect();
+            let fields = format!("{} {} {}", list(&of_month), list(&months), list(&week));
+            Dates {
+                style: CronStyle::Unix,
+                fields,
+                months,
+                days: vec![DayMeaning::OfMonth(of_month), DayMeaning::OfWeek(of_week)],
+            }
+        });
+    prop_oneof![2 => quartz, 1 => unix]
 }
 
 fn cron() -> impl Strategy<Value = (Rule, Option<Meaning>)> {
@@ -139,6 +182,27 @@ proptest! {
         match reference::next(&schedule.rule, meaning.as_ref(), zone, base, HORIZON) {
             Some(expected) => prop_assert_eq!(found, expected, "{:?} from {}", schedule, base.with_timezone(&zone)),
             None => prop_assert!(found > base + TimeDelta::minutes(i64::from(HORIZON)), "{found} is too early"),
+        }
+    }
+
+    #[test]
+    fn months_leap_days_and_ends_of_months_are_those_of_a_walk_through_the_calendar(
+        dates in dates(), seconds in 1_000_000_000..1_900_000_000_i64, hour in 0..24_u32, minute in 0..60_u32,
+    ) {
+        let base = DateTime::from_timestamp(seconds, 0).unwrap();
+        let is_wanted = |day: &chrono::NaiveDate| {
+            dates.months.contains(&chrono::Datelike::month(day)) && dates.days.iter().any(|days| days.includes(*day))
+        };
+        let mut walk = base.date_naive().iter_days().take(CALENDAR).filter(is_wanted);
+        let expected = walk.by_ref().map(|day| day.and_hms_opt(hour, minute, 0).unwrap().and_utc()).find(|at| *at > base);
+        let second = if dates.style == CronStyle::Quartz { "0 " } else { "" };
+        let text = format!("{second}{minute} {hour} {}", dates.fields);
+        match Cron::parse(&text, dates.style) {
+            Ok(cron) => {
+                let schedule = Schedule { rule: Rule::Cron { cron, bounds: Bounds::default() }, zone: Tz::UTC, start_now: false };
+                prop_assert_eq!(next(&schedule, base), expected, "{} from {}", text, base);
+            }
+            Err(refused) => prop_assert_eq!(expected, None, "{} is refused: {}", text, refused),
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) enum DayMeaning {
 }
 
 impl DayMeaning {
-    fn includes(&self, day: NaiveDate) -> bool {
+    pub(super) fn includes(&self, day: NaiveDate) -> bool {
         let month: Vec<NaiveDate> = NaiveDate::from_ymd_opt(day.year(), day.month(), 1)
             .unwrap()
             .iter_days()
