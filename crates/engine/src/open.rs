@@ -83,6 +83,7 @@ impl Engine {
             storage,
             work: Work::default(),
             schedule_watch: reconcilers::ScheduleWatch::default(),
+            lease_watch: reconcilers::LeaseWatch::default(),
             _server_lock: server_lock,
             options,
         };

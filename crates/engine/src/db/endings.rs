@@ -65,6 +65,21 @@ impl Database {
         in_write!(self, tx => { tx.expire_leases_beyond(node, latest, now - TimeDelta::seconds(1)).await? })
     }
 
+    /// Leases that end after `latest`.
+    pub async fn leases_beyond(&self, latest: DateTime<Utc>) -> Result<Vec<Lease>> {
+        in_read!(self, tx => {
+            let rows = tx.leases_beyond(latest).await?;
+            rows.into_iter()
+                .map(|(job, attempt, until)| Lease { run: Run { job: JobId(job), attempt: small(attempt) }, until })
+                .collect()
+        })
+    }
+
+    /// A lease counts as having ended then, unless it has been extended meanwhile. Answers whether it was so.
+    pub async fn expire_lease(&self, lease: Lease, ended: DateTime<Utc>) -> Result<bool> {
+        in_write!(self, tx => { tx.expire_lease(lease, ended).await? })
+    }
+
     /// At a node's start: jobs whose passcode only its former process knew end failed.
     pub async fn fail_held_by(&self, node: Uuid, now: DateTime<Utc>) -> Result<Vec<JobId>> {
         let failure = Failure {
@@ -264,6 +279,25 @@ impl Tx {
         let text = "UPDATE jobs SET lease_until = $3 WHERE state = 'running' AND lease_owner = $1 AND lease_until > $2";
         let changed = sqlx::query(text).bind(node).bind(latest).bind(ended).execute(&mut *self.0).await?;
         Ok(changed.rows_affected())
+    }
+
+    async fn leases_beyond(&mut self, latest: DateTime<Utc>) -> Sql<Vec<(Uuid, i64, DateTime<Utc>)>> {
+        let text = "SELECT id, attempt, lease_until FROM jobs WHERE state = 'running' AND lease_until > $1";
+        Ok(sqlx::query_as(text).bind(latest).fetch_all(&mut *self.0).await?)
+    }
+
+    async fn expire_lease(&mut self, lease: Lease, ended: DateTime<Utc>) -> Sql<bool> {
+        let text = "UPDATE jobs SET lease_until = $4
+             WHERE id = $1 AND attempt = $2 AND state = 'running' AND lease_until = $3";
+        let Lease { run, until } = lease;
+        let changed = sqlx::query(text)
+            .bind(run.job.0)
+            .bind(i64::from(run.attempt))
+            .bind(until)
+            .bind(ended)
+            .execute(&mut *self.0)
+            .await?;
+        Ok(changed.rows_affected() == 1)
     }
 
     async fn fail_held_by(&mut self, node: Uuid, failure: &Failure, now: DateTime<Utc>) -> Sql<Vec<Uuid>> {

@@ -269,6 +269,13 @@ pub struct Run {
     pub attempt: u32,
 }
 
+/// For how long a run has its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    pub run: Run,
+    pub until: DateTime<Utc>,
+}
+
 #[derive(Clone, Debug)]
 pub struct ClaimedJob {
     pub run: Run,

@@ -126,6 +126,30 @@ async fn a_store_takes_no_more_jobs_at_once_than_it_may() {
     }
 }
 
+/// Its clock was a day ahead when it died, and it does not come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_a_dead_node_with_a_wrong_clock_is_taken_back_by_another_node() {
+    const DEAD: uuid::Uuid = uuid::Uuid::from_u128(77);
+    for database in databases() {
+        let bench = Bench::with(|options| {
+            options.database = database;
+            options.workers = 0;
+            options.lease = Duration::from_secs(1);
+        })
+        .await;
+        let source = bench.directory("photos").await;
+        let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+        let id = bench.engine.start_backup(&admin(), bench.request(&repository)).await.unwrap().job.id;
+        let (db, now) = (&bench.engine.inner().db, bench.engine.now());
+        let until = now + TimeDelta::days(1);
+        let run = db.claim(DEAD, now, until, &crate::db::ClaimLimits::default()).await.unwrap().unwrap().run;
+        let job = bench.until(id, |job| job.state != JobState::Running).await;
+        assert_eq!((job.state, job.attempt), (JobState::Queued, 1), "{job:?}");
+        let late = db.heartbeat(run, until).await.unwrap();
+        assert!(matches!(late, crate::db::Fenced::Lost), "it comes back too late");
+    }
+}
+
 /// As `restic unlock --remove-all` does, after which a prune may take what the backup relies on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_whose_lock_somebody_removed_writes_no_snapshot_and_is_tried_again() {

@@ -2,6 +2,7 @@
 
 mod care;
 mod configuration;
+mod leases;
 mod leftovers;
 mod occurrences;
 mod plans;
@@ -16,7 +17,7 @@ use std::{
 
 use chrono::TimeDelta;
 
-pub(crate) use self::schedules::ScheduleWatch;
+pub(crate) use self::{leases::LeaseWatch, schedules::ScheduleWatch};
 #[cfg(test)]
 pub(crate) use self::{occurrences::remove_old, plans::start_due, schedules::look_over};
 use crate::{
@@ -108,7 +109,7 @@ impl Reconciler {
 
     async fn pass(self, inner: &Arc<Inner>, state: &mut configuration::Seen) -> Result<()> {
         match self {
-            Self::ExpiredLeases => expired_leases(inner).await,
+            Self::ExpiredLeases => leases::take_back(inner).await,
             Self::DuePlans => plans::start_due(inner).await,
             Self::Schedules => schedules::look_over(inner).await,
             Self::InterruptedRestores => finish_interrupted(inner).await.map(drop),
@@ -133,8 +134,8 @@ impl Reconciler {
 
 /// What must be in order before the first job is claimed.
 pub(crate) async fn at_start(inner: &Arc<Inner>) -> Result<()> {
-    leases_of_another_time(inner).await?;
-    expired_leases(inner).await?;
+    leases::of_another_time(inner).await?;
+    leases::take_back(inner).await?;
     finish_interrupted(inner).await.map(drop)
 }
 
@@ -179,29 +180,6 @@ impl Engine {
         }
         outcome
     }
-}
-
-/// A clock that was set back while this node was off would leave its jobs running for as long as it was set back.
-async fn leases_of_another_time(inner: &Arc<Inner>) -> Result<()> {
-    let now = inner.clock.now();
-    // A command of this node that runs a job at this moment has its lease from now.
-    let latest = now + inner.options.lease * 2;
-    let expired = inner.db.expire_leases_beyond(inner.node, latest, now).await?;
-    if expired > 0 {
-        tracing::warn!(jobs = expired, "the clock was set back; leases that were granted before no longer count");
-    }
-    Ok(())
-}
-
-async fn expired_leases(inner: &Arc<Inner>) -> Result<()> {
-    let taken = inner.db.take_back_expired(inner.clock.now()).await?;
-    for taken in &taken {
-        tracing::warn!(job.id = %taken.job, job.attempt = taken.attempt, job.state = ?taken.state, "a job's lease ran out");
-    }
-    if !taken.is_empty() {
-        inner.work.wake.notify_waiters();
-    }
-    Ok(())
 }
 
 /// Jobs that only a dead process could run: their passcode died with it.

@@ -47,7 +47,7 @@ use crate::{
     domain::{Caller, Error, ErrorCode, JobKind, Namer, ObjectRef, Result},
     options::EngineOptions,
     point::Point,
-    reconcilers::ScheduleWatch,
+    reconcilers::{LeaseWatch, ScheduleWatch},
     secrets::ServerKey,
     storage::Storage,
     workers::Work,
@@ -77,6 +77,7 @@ pub(crate) struct Inner {
     pub(crate) storage: Storage,
     pub(crate) work: Work,
     pub(crate) schedule_watch: ScheduleWatch,
+    pub(crate) lease_watch: LeaseWatch,
     /// Held for as long as the engine lives, when it is a server's.
     pub(crate) _server_lock: Option<ServerLock>,
 }

@@ -13,6 +13,7 @@ contract!(
     an_expired_job_is_retried_until_its_limit,
     a_cancelled_job_whose_lease_expired_ends_cancelled,
     a_lease_of_a_clock_that_was_set_back_ends_at_its_nodes_start,
+    a_lease_of_a_clock_that_was_ahead_ends_unless_it_is_extended,
     a_handed_back_job_keeps_its_finished_parts,
     a_queued_backup_is_cancelled_at_once_with_its_parts,
     a_finished_job_stays_as_it_is,
@@ -142,6 +143,22 @@ async fn a_lease_of_a_clock_that_was_set_back_ends_at_its_nodes_start(place: Pla
     assert_eq!(db.expire_leases_beyond(NODE, at(20_000), at(100)).await.unwrap(), 0, "a lease that may be is left");
     assert_eq!(db.expire_leases_beyond(NODE, latest, at(100)).await.unwrap(), 1);
     assert_eq!(db.take_back_expired(at(100)).await.unwrap()[0].attempt, run.attempt);
+}
+
+async fn a_lease_of_a_clock_that_was_ahead_ends_unless_it_is_extended(place: Place) {
+    let (db, world) = (&place.db, World::create(&place.db).await);
+    let request = world.backup(&world.repository, at(0));
+    db.enqueue(&request).await.unwrap();
+    let run = claim(db, OTHER_NODE, 10_000).await.unwrap().run;
+    assert_eq!(db.leases_beyond(at(20_000)).await.unwrap(), []);
+    let found = db.leases_beyond(at(100 + 2 * LEASE)).await.unwrap();
+    assert_eq!(found, [Lease { run, until: at(10_000 + LEASE) }]);
+    assert!(matches!(db.heartbeat(run, at(10_010 + LEASE)).await.unwrap(), Fenced::Held(_)));
+    assert!(!db.expire_lease(found[0], at(99)).await.unwrap(), "it lives");
+    let found = db.leases_beyond(at(100 + 2 * LEASE)).await.unwrap();
+    assert!(db.expire_lease(found[0], at(99)).await.unwrap());
+    assert_eq!(db.take_back_expired(at(100)).await.unwrap()[0].job, run.job);
+    assert!(matches!(db.heartbeat(run, at(10_020 + LEASE)).await.unwrap(), Fenced::Lost), "it comes back too late");
 }
 
 async fn a_cancelled_job_whose_lease_expired_ends_cancelled(place: Place) {
