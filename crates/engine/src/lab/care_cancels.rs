@@ -28,7 +28,7 @@ async fn vault(bench: &Bench) -> VaultId {
 }
 
 /// Somebody else's view of the vault, as the stock restic has it.
-async fn stranger(bench: &Bench) -> Vault {
+pub(super) async fn stranger(bench: &Bench) -> Vault {
     let inner = bench.engine.inner();
     let row = inner.db.server_vault(bench.store.id).await.unwrap().unwrap();
     let store = inner.db.store_row(bench.store.id).await.unwrap().unwrap();

@@ -1,6 +1,16 @@
 //! Stores that change hands, and what they keep of the gateway.
 
-use super::bench::{Bench, admin};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use trivault_vault::{Lock, LockMode, Vault};
+
+use super::{
+    bench::{Bench, admin},
+    care_cancels,
+};
 use crate::{domain::*, secrets::ServerKey};
 
 fn new_store(bench: &Bench, name: &str) -> NewStore {
@@ -73,6 +83,44 @@ async fn a_changed_configuration_is_captured_into_the_store_without_secrets() {
     let again = vault.snapshots().unwrap().snapshots;
     let again = again.iter().filter(|snapshot| snapshot.record.hostname == "trivault-configuration").count();
     assert_eq!(again, before, "nothing changed, nothing is captured");
+}
+
+/// As a stock `restic check` has the vault for itself while it reads the snapshots that it has listed.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_capture_of_the_configuration_vanishes_while_somebody_has_the_vault_for_himself() {
+    // Taken at the moment when the new capture is there and the superseded ones are about to go.
+    type Held = Option<(Vault, Option<Lock>)>;
+    let stranger: Arc<Mutex<Held>> = Arc::default();
+    let observed = Arc::clone(&stranger);
+    let bench = Bench::with(|options| {
+        options.observer = Some(Arc::new(move |point| {
+            let mut stranger = observed.lock().unwrap();
+            if let (Some((vault, lock @ None)), "configuration.superseded") = (&mut *stranger, point.name) {
+                *lock = Some(vault.lock(LockMode::Exclusive, Duration::ZERO).unwrap());
+            }
+        }));
+    })
+    .await;
+    let vault = care_cancels::stranger(&bench).await;
+    let captured = || {
+        let listed = vault.snapshots().unwrap().snapshots;
+        listed.iter().filter(|snapshot| snapshot.record.hostname == "trivault-configuration").count()
+    };
+    for name in ["one", "two", "three"] {
+        bench.directory(name).await;
+        bench.engine.reconcile().await.unwrap();
+    }
+    assert_eq!(captured(), 2, "the newest, and the one before it");
+    *stranger.lock().unwrap() = Some((care_cancels::stranger(&bench).await, None));
+    bench.directory("four").await;
+    // What else wants the vault now has to wait, and says so.
+    let _ = bench.engine.reconcile().await;
+    let held = stranger.lock().unwrap().take().and_then(|(_, lock)| lock).unwrap();
+    assert_eq!(captured(), 3, "they stay for now");
+    held.release().unwrap();
+    bench.directory("five").await;
+    bench.engine.reconcile().await.unwrap();
+    assert_eq!(captured(), 2, "and go with the next one");
 }
 
 #[tokio::test(flavor = "multi_thread")]

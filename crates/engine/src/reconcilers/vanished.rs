@@ -13,6 +13,7 @@ use crate::{
     failure::from_vault,
     kinds::open_for_reading,
     service::{Inner, blocking},
+    storage::catalogue,
 };
 
 pub(super) async fn mark(inner: &Arc<Inner>) -> Result<()> {
@@ -54,16 +55,17 @@ async fn forget_leftovers(inner: &Arc<Inner>, row: &VaultRow, unknown: HashSet<S
     let handle = tokio::runtime::Handle::current();
     blocking(move || {
         let vault = open_for_reading(&shared, &store, &row, None)?;
+        let mut leftovers = Vec::new();
         for id in unknown.iter().filter_map(|name| name.parse::<Id>().ok()) {
             // It may have gone meanwhile; a damaged one is not ours to judge.
             let Ok(snapshot) = vault.snapshot(&id) else { continue };
             let Some(part) = part_of(&snapshot) else { continue };
             if handle.block_on(is_leftover(&shared, part, &id.to_hex()))? {
                 tracing::warn!(part.id = %part, snapshot = %id, "forgets a snapshot that an attempt left behind");
-                vault.forget(&id).map_err(from_vault)?;
+                leftovers.push(snapshot);
             }
         }
-        Ok(())
+        catalogue::forget(&vault, &leftovers, catalogue::LOCK_WAIT)
     })
     .await
 }

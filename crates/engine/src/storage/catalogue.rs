@@ -1,11 +1,11 @@
 //! Small snapshots in a store's own vault that are not backups: entries of passcode backups, and the gateway's configuration with
 //! the history of its jobs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use trivault_vault::{
-    Capture, Cutting, FileOptions, FileRecord, Id, LockMode, NodeKind, NodeMeta, SnapshotDraft, Timestamp, Vault,
-    VerifyOptions,
+    Capture, Cutting, FileOptions, FileRecord, Id, LockMode, NodeKind, NodeMeta, Snapshot, SnapshotDraft, Timestamp,
+    Vault, VerifyOptions,
 };
 
 use crate::{
@@ -28,7 +28,7 @@ pub(crate) const CONFIGURATION_FILE: &str = "configuration.json";
 pub(crate) const HISTORY_FILE: &str = "history.jsonl";
 /// Captures of the configuration that a store keeps: the newest says all, the one before it stands in where that is damaged.
 const KEPT: usize = 2;
-const LOCK_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Lists a part under a passcode in the store's own vault; `record` is what the catalogue knows of it.
 pub(crate) fn record_part(
@@ -51,14 +51,27 @@ pub(crate) fn record_part(
 pub(crate) fn forget_part(inner: &Inner, store: &StoreRow, server_vault: &VaultRow, part: PartId) -> Result<()> {
     let vault = inner.storage.server_vault(store, server_vault)?;
     let wanted = part.to_string();
-    for snapshot in vault.snapshots().map_err(from_vault)?.snapshots {
-        let entry = snapshot.record.hostname == CATALOGUE_HOST
-            && Tags::of(&snapshot.record.tags).is_some_and(|tags| tags.get("part") == Some(wanted.as_str()));
-        if entry {
-            vault.forget(&snapshot.id).map_err(from_vault)?;
-        }
+    let is_entry = |snapshot: &Snapshot| {
+        snapshot.record.hostname == CATALOGUE_HOST
+            && Tags::of(&snapshot.record.tags).is_some_and(|tags| tags.get("part") == Some(wanted.as_str()))
+    };
+    let mut entries = vault.snapshots().map_err(from_vault)?.snapshots;
+    entries.retain(is_entry);
+    forget(&vault, &entries, LOCK_WAIT)
+}
+
+/// Removes snapshots under a lock: somebody who has the vault for himself, as the stock `restic check` has, must not see them vanish.
+///
+/// # Errors
+/// When the lock cannot be had in time, and as the store has them.
+pub(crate) fn forget(vault: &Vault, snapshots: &[Snapshot], wait: Duration) -> Result<()> {
+    if snapshots.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let lock = vault.lock(LockMode::Shared, wait).map_err(from_vault)?;
+    let forgotten = snapshots.iter().try_for_each(|snapshot| vault.forget(&snapshot.id));
+    let released = lock.release();
+    forgotten.and(released).map_err(from_vault)
 }
 
 /// Captures the gateway's configuration and the store's history; older captures are forgotten but for the last [`KEPT`].
@@ -73,12 +86,14 @@ pub(crate) fn record_configuration(
         files.add(CONFIGURATION_FILE, &mut |out| out(json))?;
         files.add(HISTORY_FILE, &mut |out| recovery::write_history(inner, store.store.id, out))
     })?;
-    let listed = vault.snapshots().map_err(from_vault)?.snapshots;
-    let captured: Vec<_> =
-        listed.into_iter().filter(|snapshot| snapshot.record.hostname == CONFIGURATION_HOST).collect();
-    let superseded = captured.len().saturating_sub(KEPT);
-    for snapshot in captured.into_iter().take(superseded).filter(|snapshot| snapshot.id != id) {
-        vault.forget(&snapshot.id).map_err(from_vault)?;
+    let mut superseded = vault.snapshots().map_err(from_vault)?.snapshots;
+    superseded.retain(|snapshot| snapshot.record.hostname == CONFIGURATION_HOST);
+    superseded.truncate(superseded.len().saturating_sub(KEPT));
+    superseded.retain(|snapshot| snapshot.id != id);
+    inner.point("configuration.superseded");
+    if let Err(error) = forget(&vault, &superseded, Duration::ZERO) {
+        // The capture is there. They go with the next one.
+        tracing::debug!(store.id = %store.store.id, %error, "superseded captures of the configuration stay for now");
     }
     Ok(id)
 }
