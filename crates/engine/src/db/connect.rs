@@ -106,14 +106,20 @@ impl Database {
         }
     }
 
-    /// Closes all connections, after those in use have come back.
+    /// Closes all connections, after those in use have come back; one that has fallen silent never does, and is not waited for.
     pub async fn close(&self) {
         match &*self.pools {
             Pools::Sqlite(pools) => {
                 pools.readers.close().await;
                 pools.writer.close().await;
             }
-            Pools::Postgres(pool) => pool.pool.close().await,
+            Pools::Postgres(pool) => {
+                if tokio::time::timeout(LAST_WORD, pool.pool.close()).await.is_err() {
+                    tracing::warn!(
+                        "connections to the metadata database have fallen silent; they are left to the system"
+                    );
+                }
+            }
         }
     }
 }

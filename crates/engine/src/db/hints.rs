@@ -32,9 +32,12 @@ impl Database {
     /// `None` where there is one node alone.
     pub async fn hints(&self) -> Result<Option<Hints>> {
         let Pools::Postgres(pool) = &*self.pools else { return Ok(None) };
-        let mut listener = PgListener::connect_with(&pool.pool).await.map_err(engine_error)?;
-        listener.listen(CHANNEL).await.map_err(engine_error)?;
-        Ok(Some(Hints { listener }))
+        within(self.patience, async {
+            let mut listener = PgListener::connect_with(&pool.pool).await.map_err(engine_error)?;
+            listener.listen(CHANNEL).await.map_err(engine_error)?;
+            Ok(Some(Hints { listener }))
+        })
+        .await
     }
 
     /// Tells the other nodes that there may be something to do. Nothing waits for its durability.

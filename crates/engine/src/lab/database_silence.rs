@@ -87,6 +87,20 @@ async fn a_job_goes_on_when_connections_fall_silent_before_or_after_the_effect_o
     tokio::join!(goes_on(&server, Cut::SilentBefore), goes_on(&server, Cut::SilentAfter));
 }
 
+/// Also the connection by which it hears the other nodes, which says a last word when it is let go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_stops_in_time_although_its_database_is_silent() {
+    let Some(server) = PostgresServer::own(&Variant { tcp: true, ..Variant::default() }) else { return };
+    let (bench, _direct, proxy, gate) = behind_a_proxy(&server, Duration::from_secs(40)).await;
+    held_backup(&bench, &gate).await;
+    for request in 0..1_000 {
+        proxy.cut_after(request, Cut::SilentBefore);
+    }
+    gate.open();
+    let stopped = tokio::time::timeout(LIMIT / 2, bench.engine.shutdown(Duration::from_secs(5))).await;
+    assert!(stopped.is_ok(), "it waits for an answer that does not come");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_whose_database_is_silent_for_a_lease_stops_and_another_attempt_does_its_work() {
     let Some(server) = PostgresServer::own(&Variant { tcp: true, ..Variant::default() }) else { return };
