@@ -102,12 +102,7 @@ pub struct Part {
 
 impl Part {
     /// A part of which nothing is known yet but what it is to be of: the source's id, name and kind.
-    pub(crate) fn new(
-        id: PartId,
-        backup: BackupId,
-        (source, name, kind): (SourceId, &str, &str),
-        state: BackupState,
-    ) -> Self {
+    pub fn new(id: PartId, backup: BackupId, (source, name, kind): (SourceId, &str, &str), state: BackupState) -> Self {
         Self {
             id,
             backup,

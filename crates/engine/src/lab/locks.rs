@@ -32,25 +32,9 @@ const KINDS: [JobKind; 9] = [
 ];
 
 fn part(id: u128, vault: Option<VaultId>) -> Part {
-    Part {
-        id: PartId(Uuid::from_u128(id)),
-        backup: BackupId(Uuid::from_u128(id)),
-        source: SOURCE,
-        source_name: "photos".into(),
-        source_kind: "directory".into(),
-        state: BackupState::Succeeded,
-        vault,
-        snapshot: None,
-        size: None,
-        stored_size: None,
-        items: None,
-        download_size: None,
-        manifest: None,
-        warnings: vec![],
-        error: None,
-        started_at: None,
-        finished_at: None,
-    }
+    let source = (SOURCE, "photos", "directory");
+    let (id, backup) = (PartId(Uuid::from_u128(id)), BackupId(Uuid::from_u128(id)));
+    Part { vault, ..Part::new(id, backup, source, BackupState::Succeeded) }
 }
 
 /// An operation of the second table: its row in the first one, and what a job of it needs. `job` tells two of them apart.

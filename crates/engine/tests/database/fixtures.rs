@@ -169,25 +169,12 @@ impl World {
             started_at: None,
             finished_at: None,
             error: None,
-            parts: vec![Part {
-                id: PartId(Uuid::now_v7()),
-                backup: id,
-                source: self.source.id,
-                source_name: self.source.name.clone(),
-                source_kind: self.source.config.kind.clone(),
-                state: BackupState::Queued,
-                vault: None,
-                snapshot: None,
-                size: None,
-                stored_size: None,
-                items: None,
-                download_size: None,
-                manifest: None,
-                warnings: Vec::new(),
-                error: None,
-                started_at: None,
-                finished_at: None,
-            }],
+            parts: vec![Part::new(
+                PartId(Uuid::now_v7()),
+                id,
+                (self.source.id, &self.source.name, &self.source.config.kind),
+                BackupState::Queued,
+            )],
         };
         Enqueue { job, backup: Some(backup), labels: Labels::default(), occurrence: None, audit: audit("backup.start") }
     }

@@ -79,7 +79,7 @@ impl Session {
         // A limit may be shorter than the very statement that lifts it. A server that ends sessions by it knows its name, so it
         // may stand among the options of the connection.
         for later in later_limits(&first) {
-            let Ok(mut session) = Self::connected(settings, purpose, later) else { break };
+            let Ok(mut session) = Self::connected(settings, purpose, *later) else { break };
             if session.execute(SETTINGS).is_ok() {
                 return Ok(session);
             }
@@ -217,13 +217,12 @@ impl Session {
 }
 
 /// How many of [`LATER_LIMITS`] are worth trying after a session was lost at its beginning.
-fn later_limits(error: &SourceError) -> std::ops::RangeInclusive<usize> {
+fn later_limits(error: &SourceError) -> &'static [usize] {
     match errors::code_of(error).as_deref() {
-        Some(TRANSACTION_TOO_LONG) => 2..=2,
+        Some(TRANSACTION_TOO_LONG) => &[2],
         // The end may come before its reason is read.
-        Some(IDLE_TOO_LONG) | None => 1..=2,
-        #[expect(clippy::reversed_empty_ranges, reason = "no more tries")]
-        Some(_) => 1..=0,
+        Some(IDLE_TOO_LONG) | None => &[1, 2],
+        Some(_) => &[],
     }
 }
 
