@@ -96,17 +96,22 @@ fn a_vault_without_snapshots_becomes_empty() {
 #[test]
 fn what_is_tolerated_stays_and_the_limit_of_copying_is_kept() {
     let scene = Scene::new();
-    let (kept, gone) = (noise(1, 900_000), noise(2, 300_000));
-    let both = capture_files(&scene.vault, &[(b"a", &kept), (b"b", &gone)]).unwrap();
-    capture_files(&scene.vault, &[(b"a", &kept)]).unwrap();
+    // Many files by turns, so that packs hold some of both, however the session shares them out.
+    let files: Vec<(Vec<u8>, Vec<u8>)> =
+        (0..80).map(|file| (format!("{file:02}").into_bytes(), noise(file, 10_000))).collect();
+    let all: Vec<(&[u8], &[u8])> = files.iter().map(|(name, content)| (&name[..], &content[..])).collect();
+    let kept: Vec<_> = all.iter().enumerate().filter(|(file, _)| file % 4 != 0).map(|(_, file)| *file).collect();
+    let both = capture_files(&scene.vault, &all).unwrap();
+    capture_files(&scene.vault, &kept).unwrap();
     scene.vault.forget(&both.snapshot).unwrap();
     let tolerant = PruneOptions { tolerated_unused: 0.9, ..hours(0) };
     let plan = scene.vault.plan_prune(&tolerant, &Calm).unwrap();
-    assert!(plan.repack.packs == 0 && plan.unused_bytes > 290_000, "{plan}");
+    assert!(plan.repack.packs == 0 && plan.unused_bytes > 190_000, "{plan}");
     let limited = PruneOptions { max_repack_bytes: Some(1000), ..hours(0) };
     let plan = scene.vault.plan_prune(&limited, &Calm).unwrap();
     assert!(plan.copied_bytes <= 1000, "{plan}");
-    assert!(scene.vault.plan_prune(&hours(0), &Calm).unwrap().copied_bytes > 800_000);
+    let plan = scene.vault.plan_prune(&hours(0), &Calm).unwrap();
+    assert!(plan.copied_bytes > 10_000, "{plan}");
 }
 
 #[test]
