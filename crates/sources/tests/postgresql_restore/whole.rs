@@ -66,6 +66,38 @@ fn an_empty_database_and_odd_names_come_back() {
     source.admin(&format!("DROP DATABASE {}", quote(odd)));
 }
 
+/// What is made of a large table before the others' rows are in: keys of several kinds, and what hangs on an index.
+const LARGE_TABLES: &str = "
+    CREATE TABLE left_one (id int PRIMARY KEY, name text NOT NULL, span int4range NOT NULL, note text);
+    INSERT INTO left_one SELECT i, 'n' || i, int4range(i, i + 1), repeat(md5(i::text), 320) FROM generate_series(1, 1800) i;
+    ALTER TABLE left_one ADD CONSTRAINT left_name UNIQUE (name) DEFERRABLE INITIALLY DEFERRED;
+    ALTER TABLE left_one ADD CONSTRAINT left_span EXCLUDE USING gist (span WITH &&);
+    CREATE INDEX left_short ON left_one (lower(name)) WHERE id > 7;
+    CREATE UNIQUE INDEX left_identity ON left_one (name text_pattern_ops, id) INCLUDE (span);
+    ALTER TABLE left_one REPLICA IDENTITY USING INDEX left_identity;
+    ALTER TABLE left_one CLUSTER ON left_one_pkey;
+    COMMENT ON INDEX left_short IS 'of some';
+    CREATE TABLE right_one (id int, part int, note text, PRIMARY KEY (part, id)) PARTITION BY LIST (part);
+    CREATE TABLE right_first PARTITION OF right_one FOR VALUES IN (1);
+    INSERT INTO right_one SELECT i, 1, repeat(md5(i::text), 320) FROM generate_series(1, 1800) i;
+    CREATE INDEX ON right_one (id);
+    CREATE TABLE third (id int PRIMARY KEY, note text);
+    INSERT INTO third SELECT i, repeat(md5(i::text), 320) FROM generate_series(1, 1800) i;
+    ALTER TABLE left_one ADD FOREIGN KEY (id) REFERENCES third (id)";
+
+#[test]
+fn indexes_of_large_tables_are_made_while_other_rows_come() {
+    let Some(source) = Database::new("early", LARGE_TABLES) else { return };
+    let part = source.capture();
+    let reader = MemoryReader::new(&part);
+    restore(source.driver().as_ref(), &reader, &new_database("early2")).unwrap();
+    let lines = reader.lines();
+    assert!(lines.iter().any(|line| line.contains("while other tables were copied")), "{lines:?}");
+    assert_eq!(source.named("early2").digest(), source.digest());
+    let unready = source.named("early2").sql("SELECT count(*) FROM pg_index WHERE NOT (indisvalid AND indisready)");
+    assert_eq!(unready.trim(), "0");
+}
+
 #[test]
 fn three_thousand_tables_come_back() {
     let sql = "DO $$ BEGIN FOR i IN 1..3000 LOOP EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY)', i); \

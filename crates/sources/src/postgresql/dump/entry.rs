@@ -73,7 +73,7 @@ impl Entry {
     }
 
     /// Settings that every restore begins with.
-    pub(super) fn is_setting(&self) -> bool {
+    pub fn is_setting(&self) -> bool {
         ["ENCODING", "STDSTRINGS", "SEARCHPATH"].iter().any(|description| self.description == **description)
     }
 

@@ -14,6 +14,7 @@ use crate::{
 use super::{
     choice::Choice,
     closure::Graph,
+    early::Early,
     objects, open_archive,
     plan::{Details, Work},
     properties,
@@ -139,13 +140,20 @@ impl Build<'_, '_> {
         let left_out = |entry: &dump::Entry| details.public_as_it_is && objects::makes_public(entry);
         let before = objects::before_rows(archive, choice).with_entries(|entry| !left_out(entry));
         objects::make(run, tools, &before, details, 1)?;
-        let fresh = made_tables(archive);
-        let rows = rows::load(run, captured, choice, &|table| fresh(table))?;
+        let graph = Graph::new(archive);
+        let fresh = |table: &Table| graph.definition_of(table).is_some();
+        let after = objects::after_rows(archive, choice);
+        let early = Early::new(run, tools, details, (archive, &after), captured, choice);
+        let rows = rows::load(run, captured, choice, &fresh, &early)?;
+        let made = early.made();
         run.part.log(&format!("copied {rows} rows of {} tables", choice.tables.len()));
+        if !made.is_empty() {
+            run.part.log(&format!("made {} indexes and keys while other tables were copied", made.len()));
+        }
         let mut session = run.session()?;
         set_sequences(&mut session, objects::sequence_values(archive, choice))?;
         session.close();
-        let after = objects::after_rows(archive, choice);
+        let after = after.with_entries(|entry| !made.contains(&entry.dump_id));
         let things = objects::things(&after).len();
         if things > 0 {
             // Sessions cost more than a few definitions take.
@@ -185,19 +193,6 @@ impl Build<'_, '_> {
                     None => return Ok(()),
                 }
             }
-        })
-    }
-}
-
-/// Whether a table was made by the archive's own definition. Those that belong to an extension may hold rows already.
-fn made_tables(archive: &dump::Archive) -> impl Fn(&Table) -> bool + Sync + '_ {
-    let graph = Graph::new(archive);
-    move |table| {
-        graph.entry(table.dump_id).is_some_and(|rows| {
-            rows.dependencies
-                .iter()
-                .filter_map(|id| graph.entry(*id))
-                .any(|made| made.description == "TABLE" && made.tag == rows.tag && made.namespace == rows.namespace)
         })
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::postgresql::dump::{Archive, Entry};
+use crate::postgresql::{
+    dump::{Archive, Entry},
+    layout::Table,
+};
 
 /// Things that hang on others and come with them.
 const ATTACHED: [&str; 22] = [
@@ -60,6 +63,15 @@ impl<'a> Graph<'a> {
 
     pub(super) fn entry(&self, dump_id: i32) -> Option<&'a Entry> {
         self.by_id.get(&dump_id).copied()
+    }
+
+    /// What makes a table whose rows were captured; nothing for one that an extension makes, which may hold rows already.
+    pub(super) fn definition_of(&self, table: &Table) -> Option<&'a Entry> {
+        let rows = self.entry(table.dump_id)?;
+        rows.dependencies
+            .iter()
+            .filter_map(|id| self.entry(*id))
+            .find(|made| made.description == "TABLE" && made.tag == rows.tag && made.namespace == rows.namespace)
     }
 
     /// Adds the partitions and their rows of partitioned tables.

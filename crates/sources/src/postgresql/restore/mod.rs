@@ -14,6 +14,7 @@ mod checks;
 mod choice;
 mod closure;
 mod complaint;
+mod early;
 mod filter;
 mod fit;
 mod large_objects;

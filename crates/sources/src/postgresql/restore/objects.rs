@@ -92,9 +92,7 @@ pub(super) fn sequence_values<'a>(archive: &'a dump::Archive, choice: &'a Choice
 
 /// Numbers of entries that stand for something, not settings of the archive itself.
 pub(super) fn things(archive: &dump::Archive) -> BTreeSet<i32> {
-    let setting =
-        |entry: &&Entry| ["ENCODING", "STDSTRINGS", "SEARCHPATH"].iter().any(|kind| entry.description == **kind);
-    archive.entries.iter().filter(|entry| !setting(entry)).map(|entry| entry.dump_id).collect()
+    archive.entries.iter().filter(|entry| !entry.is_setting()).map(|entry| entry.dump_id).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -19,6 +19,7 @@ use crate::{
 use super::{
     blocks::{self, Segment, Segments},
     choice::Choice,
+    early::Early,
     large_objects,
     run::Run,
     stream::Rows,
@@ -61,6 +62,9 @@ struct Load<'a, 'r> {
     tasks: Mutex<Vec<Task>>,
     /// Rows that went in, one number for each table of the manifest.
     loaded: Vec<AtomicU64>,
+    /// Tasks of each table of the manifest that are not done.
+    left: Vec<AtomicUsize>,
+    early: &'a Early<'a, 'r>,
 }
 
 /// Loads the wanted rows and large objects. Answers the number of rows.
@@ -72,8 +76,17 @@ pub(super) fn load(
     captured: &Captured,
     choice: &Choice,
     fresh: &(dyn Fn(&Table) -> bool + Sync),
+    early: &Early<'_, '_>,
 ) -> Result<u64> {
     let tasks = tasks(run, captured, choice)?;
+    let left: Vec<AtomicUsize> = captured.tables.iter().map(|_| AtomicUsize::new(0)).collect();
+    for task in &tasks {
+        if let Task::Rows { table, .. } = task
+            && let Some(left) = left.get(*table)
+        {
+            left.fetch_add(1, Ordering::Relaxed);
+        }
+    }
     let threads = run.settings.workers.min(tasks.len());
     let load = Load {
         run,
@@ -82,7 +95,11 @@ pub(super) fn load(
         fresh,
         tasks: Mutex::new(tasks),
         loaded: captured.tables.iter().map(|_| AtomicU64::new(0)).collect(),
+        left,
+        early,
     };
+    // Before the first one ends.
+    (0..threads).for_each(|_| early.begin());
     parallel(run, threads, &|session| load.work(session))?;
     load.compare()
 }
@@ -172,14 +189,19 @@ impl Load<'_, '_> {
             self.run.check()?;
             let task = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match task {
-                None => return Ok(()),
+                None => return self.early.help(),
                 Some(Task::LargeObjects) => large_objects::load(self.run, self.captured, session)?,
                 Some(Task::Rows { table: index, streams, whole }) => {
-                    let (Some(table), Some(loaded)) = (self.captured.tables.get(index), self.loaded.get(index)) else {
+                    let (Some(table), Some(loaded), Some(left)) =
+                        (self.captured.tables.get(index), self.loaded.get(index), self.left.get(index))
+                    else {
                         continue;
                     };
                     let rows = self.rows(session, table, streams, whole)?;
                     loaded.fetch_add(rows, Ordering::Relaxed);
+                    if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                        self.early.complete(index);
+                    }
                 }
             }
         }
