@@ -98,6 +98,24 @@ fn indexes_of_large_tables_are_made_while_other_rows_come() {
     assert_eq!(unready.trim(), "0");
 }
 
+/// Whichever table is complete first, its index is refused while the other's rows come.
+#[test]
+fn an_index_that_cannot_be_made_while_other_rows_come_ends_the_restore_and_leaves_nothing() {
+    let sql = "CREATE FUNCTION picky(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS \
+               $$ BEGIN IF current_database() <> 'picky' THEN RAISE 'not in this database'; END IF; RETURN $1; END $$; \
+               CREATE TABLE one AS SELECT i, repeat(md5(i::text), 320) AS note FROM generate_series(1, 1800) i; \
+               CREATE TABLE other AS SELECT * FROM one; \
+               CREATE INDEX ON one (picky(i)); CREATE INDEX ON other (picky(i))";
+    let Some(source) = Database::new("picky", sql) else { return };
+    let part = source.capture();
+    let reader = MemoryReader::new(&part);
+    let error = restore(source.driver().as_ref(), &reader, &new_database("picky2")).unwrap_err();
+    assert!(error.sentence.contains("not in this database"), "{error:?}");
+    let lines = reader.lines();
+    assert!(!lines.iter().any(|line| line.starts_with("copied")), "it ended before all rows were in: {lines:?}");
+    assert_eq!(source.databases(), ["picky"]);
+}
+
 #[test]
 fn three_thousand_tables_come_back() {
     let sql = "DO $$ BEGIN FOR i IN 1..3000 LOOP EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY)', i); \

@@ -143,7 +143,7 @@ impl Build<'_, '_> {
         let graph = Graph::new(archive);
         let fresh = |table: &Table| graph.definition_of(table).is_some();
         let after = objects::after_rows(archive, choice);
-        let early = Early::new(run, tools, details, (archive, &after), captured, choice);
+        let early = Early::new(run, tools, details, (&graph, &after), captured, choice);
         let rows = rows::load(run, captured, choice, &fresh, &early)?;
         let made = early.made();
         run.part.log(&format!("copied {rows} rows of {} tables", choice.tables.len()));

@@ -49,16 +49,16 @@ struct Definition {
 }
 
 impl<'a, 'r> Early<'a, 'r> {
-    /// `archive`: all that was captured; `after`: what of it is to be made when the rows are in.
+    /// `graph`: of all that was captured; `after`: what of it is to be made when the rows are in.
     pub(super) fn new(
         run: &'a Run<'r>,
         tools: &'a Tools,
         details: &'a Details,
-        (archive, after): (&dump::Archive, &'a dump::Archive),
+        (graph, after): (&Graph<'_>, &'a dump::Archive),
         captured: &Captured,
         choice: &Choice,
     ) -> Self {
-        let waiting = definitions(archive, after, captured, choice);
+        let waiting = definitions(graph, after, captured, choice);
         Self { run, tools, details, after, state: Mutex::new(State { waiting, ..State::default() }) }
     }
 
@@ -122,13 +122,7 @@ impl State {
 }
 
 /// Indexes and keys that need nothing of what else comes after the rows.
-fn definitions(
-    archive: &dump::Archive,
-    after: &dump::Archive,
-    captured: &Captured,
-    choice: &Choice,
-) -> Vec<Definition> {
-    let graph = Graph::new(archive);
+fn definitions(graph: &Graph<'_>, after: &dump::Archive, captured: &Captured, choice: &Choice) -> Vec<Definition> {
     let table = |index: &usize| captured.tables.get(*index).filter(|table| table.length >= LARGE_BYTES);
     let large: HashMap<i32, usize> =
         choice.tables.iter().filter_map(|index| Some((graph.definition_of(table(index)?)?.dump_id, *index))).collect();
