@@ -158,24 +158,22 @@ async fn run_all(db: &Database, jobs: u64) -> Outcome<f64> {
     Ok(jobs as f64 / begin.elapsed().as_secs_f64())
 }
 
-/// graphile_worker on the same server, in the same database.
+/// graphile_worker on the same server, in the same database: a row for each of its set-ups, which benches/graphile describes.
 fn peer(url: &str, jobs: u64) {
     let program =
         argument("--graphile").unwrap_or_else(|| "benches/graphile/target/release/trivault-bench-graphile".to_owned());
     let arguments = [url.to_owned(), jobs.to_string(), CONCURRENCY.to_string()];
     match std::process::Command::new(&program).args(arguments).output() {
-        Ok(output) if output.status.success() => {
-            let text = String::from_utf8_lossy(&output.stdout);
-            let seconds: f64 = text.trim().parse().unwrap_or(f64::NAN);
-            println!(
-                "{:10} {:26}  {:>40} {:8.0} claimed and ended/s",
-                "",
-                "graphile_worker",
-                "",
-                jobs as f64 / seconds
-            );
+        Ok(output) => {
+            for line in String::from_utf8_lossy(&output.stdout).lines() {
+                let (seconds, name) = line.split_once(' ').unwrap_or((line, "graphile_worker"));
+                let seconds: f64 = seconds.parse().unwrap_or(f64::NAN);
+                println!("{:10} {name:62}  {:8.0} claimed and ended/s", "", jobs as f64 / seconds);
+            }
+            if !output.status.success() {
+                println!("graphile_worker failed: {}", String::from_utf8_lossy(&output.stderr));
+            }
         }
-        Ok(output) => println!("graphile_worker failed: {}", String::from_utf8_lossy(&output.stderr)),
         Err(error) => println!("graphile_worker is left out: {program}: {error} (see benches/graphile)"),
     }
 }
