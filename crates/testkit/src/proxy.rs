@@ -39,11 +39,20 @@ struct Shared {
     target: SocketAddr,
     /// Pieces that clients have sent since the start.
     requests: AtomicU64,
-    /// At which of them which cut is made; the earliest first.
-    cuts: Mutex<Vec<(u64, Cut)>>,
+    /// The earliest first.
+    cuts: Mutex<Vec<Planned>>,
     made: AtomicU64,
     /// Both ends of connections that have fallen silent.
     silent: Mutex<Vec<(TcpStream, TcpStream)>>,
+}
+
+#[derive(Clone, Copy)]
+struct Planned {
+    /// At which request.
+    at: u64,
+    cut: Cut,
+    /// How long a silence lasts; `None`: for good.
+    silence: Option<Duration>,
 }
 
 impl CuttingProxy {
@@ -76,12 +85,22 @@ impl CuttingProxy {
         self.address
     }
 
-    /// Makes this cut at the request that comes after `requests` others.
+    /// Makes this cut at the request that comes after `requests` others. A silence lasts for good.
     pub fn cut_after(&self, requests: u64, cut: Cut) {
+        self.plan(requests, cut, None);
+    }
+
+    /// As [`CuttingProxy::cut_after`]; a connection that falls silent is closed on both sides after so long, as by a network that gives
+    /// it up.
+    pub fn cut_after_for(&self, requests: u64, cut: Cut, silence: Duration) {
+        self.plan(requests, cut, Some(silence));
+    }
+
+    fn plan(&self, requests: u64, cut: Cut, silence: Option<Duration>) {
         let at = self.shared.requests.load(Ordering::SeqCst) + requests + 1;
         let mut cuts = self.shared.cuts.lock().unwrap_or_else(PoisonError::into_inner);
-        cuts.push((at, cut));
-        cuts.sort_by_key(|(at, _)| *at);
+        cuts.push(Planned { at, cut, silence });
+        cuts.sort_by_key(|planned| planned.at);
     }
 
     /// How many cuts were made.
@@ -107,12 +126,15 @@ impl Shared {
                 }
             });
             pass(client, &server, || {
-                let cut = self.next_cut()?;
+                let Planned { at: _, cut, silence } = self.next_cut()?;
                 if matches!(cut, Cut::SilentBefore | Cut::SilentAfter)
                     && let (Ok(client), Ok(server)) = (client.try_clone(), server.try_clone())
                 {
                     is_silent.store(true, Ordering::SeqCst);
-                    self.silent.lock().unwrap_or_else(PoisonError::into_inner).push((client, server));
+                    match silence {
+                        Some(length) => close_after(length, client, server),
+                        None => self.silent.lock().unwrap_or_else(PoisonError::into_inner).push((client, server)),
+                    }
                 }
                 Some(cut)
             });
@@ -124,17 +146,26 @@ impl Shared {
         });
     }
 
-    fn next_cut(&self) -> Option<Cut> {
+    fn next_cut(&self) -> Option<Planned> {
         let request = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
         let mut cuts = self.cuts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, cut) = *cuts.first()?;
-        if request < at {
+        let planned = *cuts.first()?;
+        if request < planned.at {
             return None;
         }
         cuts.remove(0);
         self.made.fetch_add(1, Ordering::SeqCst);
-        Some(cut)
+        Some(planned)
     }
+}
+
+fn close_after(length: Duration, client: TcpStream, server: TcpStream) {
+    thread::spawn(move || {
+        thread::sleep(length);
+        for side in [client, server] {
+            let _ = side.shutdown(Shutdown::Both);
+        }
+    });
 }
 
 /// Copies until one side ends or a cut is due.
@@ -166,6 +197,8 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, mut cut: impl FnMut() -> Optio
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     /// Counts the bytes that arrive, and answers each piece with one byte.
@@ -220,6 +253,26 @@ mod tests {
             let error = stream.read(&mut [0; 1]).unwrap_err();
             assert!(matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut), "{error}");
             assert_eq!((arrived.load(Ordering::SeqCst), proxy.made()), (arrives, 1), "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn a_silence_with_an_end_closes_the_connection_then() {
+        const SILENCE: Duration = Duration::from_millis(200);
+        for (cut, arrives) in [(Cut::SilentBefore, 1), (Cut::SilentAfter, 2)] {
+            let (target, arrived) = counting_server();
+            let proxy = CuttingProxy::start(target);
+            proxy.cut_after_for(1, cut, SILENCE);
+            let mut stream = TcpStream::connect(proxy.address()).unwrap();
+            assert!(ask(&mut stream), "{cut:?}");
+            let begun = Instant::now();
+            assert!(!ask(&mut stream) && begun.elapsed() >= SILENCE, "{cut:?}: {:?}", begun.elapsed());
+            assert!(ask(&mut TcpStream::connect(proxy.address()).unwrap()), "{cut:?}: the next connection is whole");
+            // What the silent connection has let through may be read only now.
+            while arrived.load(Ordering::SeqCst) < arrives + 1 && begun.elapsed() < 100 * SILENCE {
+                thread::sleep(Duration::from_millis(5));
+            }
+            assert_eq!((arrived.load(Ordering::SeqCst), proxy.made()), (arrives + 1, 1), "{cut:?}");
         }
     }
 }

@@ -13,6 +13,7 @@ mod aftermath;
 mod cell;
 mod cells;
 mod faults;
+mod full_disks;
 mod ground;
 mod ledger;
 mod promises;

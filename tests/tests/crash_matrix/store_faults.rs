@@ -1,12 +1,13 @@
 //! A store on S3 that has bad days while work of every kind goes on. The same promises are looked at afterwards.
 
 use std::{
+    collections::BTreeMap,
     thread,
     time::{Duration, Instant},
 };
 
 use trivault_testkit::{
-    fault_proxy::{Fault, FaultProxy, by_seed},
+    fault_proxy::{Asked, Fault, FaultProxy, by_seed},
     postgres::PostgresServer,
     s3::S3Server,
 };
@@ -33,9 +34,36 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// here jobs shall fail in their middle and be tried again.
 const IMPATIENT: &str = "connect_seconds = 1\nsilence_seconds = 1\nrequest_seconds = 2\nretry_seconds = 1\ntries = 2\n";
 
-/// Does each kind of work while about one of five requests meets one of these faults.
-fn on_bad_days(name: &str, faults: &'static [Fault]) {
-    let (Some(metadata), Some(server)) = (PostgresServer::shared(), S3Server::start()) else { return };
+/// Late ones are below [`IMPATIENT`]'s second of silence and above it.
+const SILENCE: &[Fault] = &[Fault::Silent, Fault::SilentAfterEffect, Fault::Late(700), Fault::Late(1500)];
+/// The same for listings, told apart from those by their times.
+const SLOW_LISTINGS: &[Fault] = &[Fault::Late(800), Fault::Late(1600)];
+
+/// What becomes of each request.
+type Plan = Box<dyn FnMut(Asked<'_>) -> Option<Fault> + Send>;
+
+/// About one of five requests meets one of these faults.
+fn any_of(faults: &'static [Fault]) -> impl Fn(u64) -> Plan {
+    move |seed| -> Plan { Box::new(by_seed(seed, ONE_IN, faults)) }
+}
+
+/// Every second listing is slow, the first one with it; about one of five other requests meets silence.
+fn silence_and_slow_listings(seed: u64) -> Plan {
+    let (mut others, mut late) = (by_seed(seed, ONE_IN, SILENCE), by_seed(seed, 1, SLOW_LISTINGS));
+    let mut listings = 0_u64;
+    Box::new(move |asked: Asked<'_>| {
+        if !asked.is_listing() {
+            return others(asked);
+        }
+        listings += 1;
+        if listings.is_multiple_of(2) { None } else { late(asked) }
+    })
+}
+
+/// Does each kind of work while requests meet what a plan by the seed says. Answers how often each fault was met; `None` where PostgreSQL
+/// or S3 are left out on purpose.
+fn on_bad_days(name: &str, plan: impl Fn(u64) -> Plan) -> Option<BTreeMap<Fault, u64>> {
+    let (metadata, server) = (PostgresServer::shared()?, S3Server::start()?);
     server.make_bucket("bad-days");
     let proxy = FaultProxy::start(&server.endpoint());
     let metadata = format!("[database]\nurl = \"{}\"\n", metadata.create_database());
@@ -45,15 +73,14 @@ fn on_bad_days(name: &str, faults: &'static [Fault]) {
         proxy.endpoint()
     );
     let ground = Ground { metadata: Metadata::Postgres, place: Place::S3 };
-    let site = Site::on_store(ground, Sources::Files, [&metadata, &metadata], &store, |_| {});
-    let Some(mut site) = site else { return };
+    let mut site = Site::on_store(ground, Sources::Files, [&metadata, &metadata], &store, |_| {})?;
     let seed = seed();
     println!("{name}: seed {seed}");
-    let mut given = 0;
+    let mut met: BTreeMap<Fault, u64> = BTreeMap::new();
     for (turn, work) in (0_u64..).zip(WORKS) {
         let prepared = work.prepare(&mut site);
         let known = Known::of(&site);
-        proxy.plan(by_seed(seed.wrapping_add(turn), ONE_IN, faults));
+        proxy.plan(plan(seed.wrapping_add(turn)));
         let mut child = site.spawn(&prepared.begin);
         let begun = Instant::now();
         let so_far = || proxy.given().values().sum::<u64>();
@@ -62,7 +89,9 @@ fn on_bad_days(name: &str, faults: &'static [Fault]) {
         }
         let faults = proxy.given();
         proxy.heal();
-        given += faults.values().sum::<u64>();
+        for (fault, times) in &faults {
+            *met.entry(*fault).or_default() += times;
+        }
         // Commands that wait for their job end with it.
         let output = child.wait_with_output().unwrap();
         let jobs = known.is_kept(&mut site, Some(work), &prepared.before);
@@ -75,7 +104,8 @@ fn on_bad_days(name: &str, faults: &'static [Fault]) {
             aftermath::all_is_well(&mut site, &prepared);
         }
     }
-    assert!(given >= WORKS.len() as u64, "{name}: so few requests have gone wrong: {given}");
+    assert!(met.values().sum::<u64>() >= WORKS.len() as u64, "{name}: so few requests have gone wrong: {met:?}");
+    Some(met)
 }
 
 /// Whether the command, and with it the work, has come to its end.
@@ -90,20 +120,21 @@ fn is_over(site: &Site, known: &Known, work: Work, child: &mut std::process::Chi
 
 #[test]
 fn a_store_that_answers_503_costs_no_job_no_backup_and_no_source() {
-    on_bad_days("503", &[Fault::Refused(503, "SlowDown"), Fault::Refused(500, "InternalError")]);
+    on_bad_days("503", any_of(&[Fault::Refused(503, "SlowDown"), Fault::Refused(500, "InternalError")]));
 }
 
 #[test]
 fn a_store_whose_connections_are_cut_before_and_after_an_effect_costs_no_job_no_backup_and_no_source() {
-    on_bad_days("cut connections", &[Fault::CutBeforeEffect, Fault::CutAfterEffect]);
+    on_bad_days("cut connections", any_of(&[Fault::CutBeforeEffect, Fault::CutAfterEffect]));
 }
 
 #[test]
 fn a_store_whose_bodies_are_torn_costs_no_job_no_backup_and_no_source() {
-    on_bad_days("torn bodies", &[Fault::TornUpload, Fault::TornAnswer]);
+    on_bad_days("torn bodies", any_of(&[Fault::TornUpload, Fault::TornAnswer]));
 }
 
 #[test]
-fn a_store_that_is_silent_before_and_after_an_effect_or_late_costs_no_job_no_backup_and_no_source() {
-    on_bad_days("silence", &[Fault::Silent, Fault::SilentAfterEffect, Fault::Late(700)]);
+fn a_store_that_is_silent_before_and_after_an_effect_or_late_and_lists_slowly_costs_no_job_no_backup_and_no_source() {
+    let Some(met) = on_bad_days("silence", silence_and_slow_listings) else { return };
+    assert!(SLOW_LISTINGS.iter().any(|slow| met.contains_key(slow)), "no listing was slow: {met:?}");
 }

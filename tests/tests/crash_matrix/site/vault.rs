@@ -1,11 +1,21 @@
 //! A site's vault, as the stock restic sees it.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use trivault_testkit::restic::Restic;
 
 use super::{Site, noise};
+
+/// Longest that somebody waits for the lock of another.
+const LOCKED_FOR: Duration = Duration::from_secs(60);
 
 impl Site {
     pub(super) fn open_vault(&mut self) {
@@ -41,7 +51,21 @@ impl Site {
         let said = self.vault().succeed(["snapshots", "--json", "--no-lock", "--path", "/stranger"]);
         let listed: Value = serde_json::from_slice(&said).unwrap();
         for snapshot in listed.as_array().into_iter().flatten() {
-            self.vault().succeed(["forget", snapshot["id"].as_str().unwrap()]);
+            self.forget(snapshot["id"].as_str().unwrap());
+        }
+    }
+
+    /// The server may hold its lock for a moment: whoever types this types it again.
+    fn forget(&self, snapshot: &str) {
+        let begun = Instant::now();
+        loop {
+            let output = self.vault().run(["forget", snapshot]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            if output.status.success() {
+                return;
+            }
+            assert!(said.contains("already locked") && begun.elapsed() < LOCKED_FOR, "forget {snapshot}: {said}");
+            thread::sleep(Duration::from_millis(200));
         }
     }
 
@@ -53,7 +77,7 @@ impl Site {
         };
         let [server, bucket, prefix] = parts_of(url);
         let list = format!("{server}/{bucket}?list-type=2&prefix={prefix}/locks/");
-        let output = Command::new("curl").args(["-sSf", "--noproxy", "*", &list]).output().unwrap();
+        let output = signed().arg(&list).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && said.contains("ListBucketResult"), "{list}: {said}");
         let keys = said.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>"));
@@ -64,7 +88,7 @@ impl Site {
         let Some(url) = self.vault_location.strip_prefix("s3:") else {
             return fs::read(Path::new(&self.vault_location).join(name)).unwrap();
         };
-        let output = Command::new("curl").args(["-sSf", "--noproxy", "*", &format!("{url}/{name}")]).output().unwrap();
+        let output = signed().arg(format!("{url}/{name}")).output().unwrap();
         assert!(output.status.success(), "{url}/{name}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     }
@@ -77,11 +101,16 @@ impl Site {
         };
         let file = self.path("upload");
         fs::write(&file, bytes).unwrap();
-        let mut command = Command::new("curl");
-        command.args(["-sSf", "--noproxy", "*", "-T", file.to_str().unwrap(), &format!("{url}/{name}")]);
-        let output = command.output().unwrap();
+        let output = signed().arg("-T").arg(&file).arg(format!("{url}/{name}")).output().unwrap();
         assert!(output.status.success(), "{url}/{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// What a server has signed is for its signature alone.
+fn signed() -> Command {
+    let mut command = Command::new("curl");
+    command.args(["-sSf", "--noproxy", "*", "--aws-sigv4", "aws:amz:us-east-1:s3", "-u", "test:test"]);
+    command
 }
 
 /// `http://server`, `bucket` and `prefix` of a vault's URL.
