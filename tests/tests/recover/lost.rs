@@ -60,6 +60,8 @@ impl Lost {
         assert!(world.gateway.stop(), "{}", world.gateway.log());
         world.restart();
         let before = lists(&world).await;
+        assert_eq!(before["schedule"].as_array().unwrap().len(), 2, "{before:#}");
+        assert!(before["plan"].is_object(), "{before:#}");
         wait_for_copy(&world.data_directory());
         assert!(world.gateway.stop(), "{}", world.gateway.log());
         Self { world, key, password, database, tree, before }
@@ -112,7 +114,11 @@ impl Lost {
     }
 }
 
-/// A paused Couchbase repository with retention and two backups, an ArcGIS backup under a passcode, a DBaaS backup, a second user.
+/// A plan of its own making, whose runs are far ahead wherever the test's clock stands.
+const PLAN: &str = "leap-days";
+
+/// A paused Couchbase repository with retention and two backups, an ArcGIS backup under a passcode, a DBaaS backup, a second user, a plan
+/// of two tasks that runs for a repository.
 pub async fn make_backups(world: &World) {
     let who = Who::administrator();
     world.create_repository("nightly", Some(DATABASE)).await;
@@ -132,6 +138,9 @@ pub async fn make_backups(world: &World) {
     for arguments in [
         &["retention", "set", "nightly", "--daily", "7", "--last", "3"][..],
         &["user", "add", "alice", "--role", "reader"][..],
+        &["plan", "create", PLAN, "--task", "backup", "--cron", "17 3 29 2 *", "--zone", "Australia/Lord_Howe"][..],
+        &["plan", "add-task", PLAN, "--task", "verify", "--level", "v5", "--shares", "4", "--cron", "30 4 29 2 *"][..],
+        &["plan", "attach", PLAN, "--source", DATABASE][..],
     ] {
         let output = world.gateway.command(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", said(&output));
@@ -215,6 +224,12 @@ pub async fn lists(world: &World) -> Value {
     let mut jobs = world.gateway.json(&["jobs", "list", "--json"]);
     jobs.as_array_mut().unwrap().retain(|job| job["kind"] == "backup");
     lists.insert("jobs".to_owned(), jobs);
+    // Without a captured configuration there is no such plan any more.
+    let plan = world.gateway.command(&["plan", "show", PLAN, "--json"]);
+    lists.insert("plan".to_owned(), serde_json::from_slice(&plan.stdout).unwrap_or_default());
+    let mut schedule = world.gateway.json(&["schedule", "list", "--json"]);
+    schedule.as_array_mut().unwrap().retain(|row| row["plan"] == PLAN);
+    lists.insert("schedule".to_owned(), schedule);
     lists.insert("users".to_owned(), world.gateway.json(&["user", "list", "--json"]));
     lists.insert("sources".to_owned(), world.gateway.json(&["source", "list", "--json"]));
     Value::Object(lists)
