@@ -37,6 +37,8 @@ const MOST_VAULT_THREADS: usize = 8;
 const JOB_STEP: Duration = Duration::from_millis(50);
 /// What an in-process worker gives other jobs that it has begun, before they go back to the queue.
 const COMMAND_GRACE: Duration = Duration::from_secs(10);
+/// How often a command that runs jobs says that it lives, and looks after those of the dead, at least.
+const REGISTER_EVERY: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Opens the data directory and the metadata database. Nothing runs yet.
@@ -83,7 +85,8 @@ impl Engine {
             storage,
             work: Work::default(),
             schedule_watch: reconcilers::ScheduleWatch::default(),
-            lease_watch: reconcilers::LeaseWatch::default(),
+            lease_watch: reconcilers::Unmoved::default(),
+            node_watch: reconcilers::Unmoved::default(),
             _server_lock: server_lock,
             options,
         };
@@ -128,9 +131,7 @@ impl Engine {
     pub async fn run_until_done(&self, job: JobId) -> Result<Job> {
         let inner = self.inner();
         inner.register_node().await?;
-        for taken in inner.db.take_back_expired(inner.clock.now()).await? {
-            tracing::info!(job.id = %taken.job, "took back a job whose worker is gone");
-        }
+        reconcilers::take_back_abandoned(inner).await?;
         workers::start(inner);
         let ended = self.follow(job).await;
         inner.work.stop(COMMAND_GRACE).await;
@@ -147,9 +148,10 @@ impl Engine {
                 Some(_) => tokio::time::sleep(JOB_STEP).await,
             }
             // A server beside would take this process for dead, and end what only it can run.
-            if registered.elapsed() >= inner.options.lease / 3 {
+            if registered.elapsed() >= (inner.options.lease / 4).min(REGISTER_EVERY) {
                 registered = Instant::now();
                 inner.register_node().await?;
+                reconcilers::take_back_abandoned(inner).await?;
             }
         }
     }

@@ -6,6 +6,9 @@
 //! * A backup that is damaged takes no place, and stays as long as it would if it were whole: it may be healed, and nobody deletes it for
 //!   its damage.
 //! * A backup that is being made stays. An unusable one stays for a while, so that people see it.
+//! * One of which only parts were made or are left takes no place either, and stays as long as it would if it were whole: they may be the
+//!   only ones of their sources.
+//! * A backup that is being deleted takes no place: it is not there when it would be needed. One that is being read goes later.
 //! * The newest good backup never goes, whatever the rules and dates say.
 
 use std::collections::HashSet;
@@ -13,7 +16,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
 
-use crate::domain::{BackupState, Retention, RetentionCandidate, RetentionReason, Trigger, Verdict};
+use crate::domain::{BackupState, CandidateUse, Retention, RetentionCandidate, RetentionReason, Trigger, Verdict};
 
 /// Verdicts in the order of `backups`, newest first or not. Two backups of the same instant are told apart by their ids.
 pub fn decide(backups: &[RetentionCandidate], rules: &Retention, now: DateTime<Utc>) -> Vec<Verdict> {
@@ -23,6 +26,7 @@ pub fn decide(backups: &[RetentionCandidate], rules: &Retention, now: DateTime<U
     let mut verdicts: Vec<Verdict> =
         newest_first.iter().map(|backup| verdict(backup, counters.reasons(backup, rules, now), rules, now)).collect();
     keep_last_good(&newest_first, &mut verdicts);
+    keep_what_is_read(&newest_first, &mut verdicts);
     let place = |id| backups.iter().position(|backup| backup.id == id);
     verdicts.sort_by_key(|verdict| place(verdict.id));
     verdicts
@@ -38,24 +42,26 @@ fn verdict(
     let goes = |reason| (false, vec![reason]);
     let (keep, reasons) = match (backup.state, backup.keep_until) {
         (BackupState::Queued | BackupState::Running, _) => keeps(RetentionReason::InProgress),
-        (BackupState::Failed | BackupState::Cancelled | BackupState::Lost, _) => {
-            match is_younger(backup, rules.unusable_for, now) {
+        _ if backup.in_use == Some(CandidateUse::Removed) => goes(RetentionReason::BeingDeleted),
+        (BackupState::Failed | BackupState::Cancelled | BackupState::Lost, _) if !backup.restorable => {
+            let since = backup.lost_at.unwrap_or(backup.at);
+            match is_younger(since, rules.unusable_for, now) {
                 true => keeps(RetentionReason::RecentlyUnusable),
                 false => goes(RetentionReason::Unusable),
             }
         }
-        (BackupState::Succeeded, Some(until)) if until > now => keeps(RetentionReason::OwnDate),
-        (BackupState::Succeeded, Some(_)) => goes(RetentionReason::OwnDatePassed),
-        (BackupState::Succeeded, None) if rules.keeps_everything() => keeps(RetentionReason::NoRule),
-        (BackupState::Succeeded, None) if wanted.is_empty() => goes(RetentionReason::NotWanted),
-        (BackupState::Succeeded, None) => (true, wanted),
+        (_, Some(until)) if until > now => keeps(RetentionReason::OwnDate),
+        (_, Some(_)) => goes(RetentionReason::OwnDatePassed),
+        (_, None) if rules.keeps_everything() => keeps(RetentionReason::NoRule),
+        (_, None) if wanted.is_empty() => goes(RetentionReason::NotWanted),
+        (_, None) => (true, wanted),
     };
     Verdict { id: backup.id, keep, reasons }
 }
 
 /// Ages are counted to the end of the range of time, so that no length of a duration overflows.
-fn is_younger(backup: &RetentionCandidate, age: std::time::Duration, now: DateTime<Utc>) -> bool {
-    let end = TimeDelta::from_std(age).ok().and_then(|age| backup.at.checked_add_signed(age));
+fn is_younger(at: DateTime<Utc>, age: std::time::Duration, now: DateTime<Utc>) -> bool {
+    let end = TimeDelta::from_std(age).ok().and_then(|age| at.checked_add_signed(age));
     end.is_none_or(|end| end > now)
 }
 
@@ -67,11 +73,24 @@ fn keep_last_good(newest_first: &[&RetentionCandidate], verdicts: &mut [Verdict]
         (!verdicts[newest].keep && !such.any(|index| verdicts[index].keep)).then_some(newest)
     };
     let last_good = newest_if_none_stays(verdicts, RetentionCandidate::is_good);
-    let last_finished = newest_if_none_stays(verdicts, |backup| backup.state == BackupState::Succeeded);
-    for (index, reason) in [(last_finished, RetentionReason::Damaged), (last_good, RetentionReason::LastGood)] {
-        if let Some(index) = index {
+    let last_finished = newest_if_none_stays(verdicts, RetentionCandidate::is_finished);
+    let flaw = |index: usize| match newest_first[index].damaged {
+        true => RetentionReason::Damaged,
+        false => RetentionReason::Incomplete,
+    };
+    for (index, reason) in [(last_finished, last_finished.map(flaw)), (last_good, Some(RetentionReason::LastGood))] {
+        if let (Some(index), Some(reason)) = (index, reason) {
             verdicts[index].keep = true;
             verdicts[index].reasons = vec![reason];
+        }
+    }
+}
+
+/// Last of all: that it stays for now helps no other one to go.
+fn keep_what_is_read(newest_first: &[&RetentionCandidate], verdicts: &mut [Verdict]) {
+    for (backup, verdict) in newest_first.iter().zip(verdicts) {
+        if !verdict.keep && backup.in_use == Some(CandidateUse::Read) {
+            *verdict = Verdict { id: backup.id, keep: true, reasons: vec![RetentionReason::InUse] };
         }
     }
 }
@@ -115,16 +134,16 @@ impl Counters {
     /// The rules that want this backup, which is older than all before it.
     fn reasons(&mut self, backup: &RetentionCandidate, rules: &Retention, now: DateTime<Utc>) -> Vec<RetentionReason> {
         let mut reasons = Vec::new();
-        if backup.state != BackupState::Succeeded || backup.keep_until.is_some() {
+        if !backup.is_finished() || backup.keep_until.is_some() {
             return reasons;
         }
-        // One that is damaged looks for a place like the others, and leaves it to the next.
+        // One that is damaged or incomplete looks for a place like the others, and leaves it to the next.
         let counts = backup.is_good();
         if rules.manual.is_some() && backup.trigger == Trigger::Manual {
             if take(&mut self.manual, counts) {
                 reasons.push(RetentionReason::Manual);
             }
-            return damaged(reasons, backup);
+            return with_flaws(reasons, backup);
         }
         if take(&mut self.last, counts) {
             reasons.push(RetentionReason::Last);
@@ -140,10 +159,10 @@ impl Counters {
             }
             reasons.push(rule.reason);
         }
-        if rules.within.is_some_and(|age| is_younger(backup, age, now)) {
+        if rules.within.is_some_and(|age| is_younger(backup.at, age, now)) {
             reasons.push(RetentionReason::Within);
         }
-        damaged(reasons, backup)
+        with_flaws(reasons, backup)
     }
 }
 
@@ -154,10 +173,11 @@ fn take(left: &mut u32, counts: bool) -> bool {
     some
 }
 
-/// The reasons, with that of its damage where there are any.
-fn damaged(mut reasons: Vec<RetentionReason>, backup: &RetentionCandidate) -> Vec<RetentionReason> {
-    if backup.damaged && !reasons.is_empty() {
-        reasons.push(RetentionReason::Damaged);
+/// The reasons, with why it counts for nothing where there are any.
+fn with_flaws(mut reasons: Vec<RetentionReason>, backup: &RetentionCandidate) -> Vec<RetentionReason> {
+    if !reasons.is_empty() {
+        reasons.extend(backup.damaged.then_some(RetentionReason::Damaged));
+        reasons.extend((backup.state != BackupState::Succeeded).then_some(RetentionReason::Incomplete));
     }
     reasons
 }

@@ -86,6 +86,10 @@ impl Work {
         lock(&self.passcodes).get(&job).cloned()
     }
 
+    pub(crate) fn jobs_with_passcodes(&self) -> Vec<JobId> {
+        lock(&self.passcodes).keys().copied().collect()
+    }
+
     pub(crate) fn drop_passcode(&self, job: JobId) {
         lock(&self.passcodes).remove(&job);
     }
@@ -182,7 +186,7 @@ async fn dispatch(inner: Arc<Inner>) {
         // Made before the look, so that a wake-up in between is not missed.
         let woken = inner.work.wake.notified();
         if inner.work.is_stopping() {
-            return;
+            break;
         }
         let now = inner.clock.now();
         match inner.db.claim_some(inner.node, now, now + inner.options.lease, &limits, free.len()).await {

@@ -128,6 +128,22 @@ impl Vault {
         self.inner.core.id
     }
 
+    /// Whether the vault that lies at this place is still this one. Somebody may have removed it since it was opened, and made another one
+    /// there, even with the same password: that has a master key of its own, and could read nothing of what this one would write. Reads
+    /// one small file.
+    ///
+    /// # Errors
+    /// As the store has them.
+    pub fn is_still_there(&self) -> Result<bool> {
+        let Core { backend, key, id, .. } = &*self.inner.core;
+        match Config::read(&**backend, key) {
+            Ok(config) => Ok(config.id == *id),
+            // Gone, or sealed with a key that is not ours.
+            Err(error) if matches!(error.kind(), VaultErrorKind::Missing | VaultErrorKind::Damaged) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.inner.core
     }

@@ -41,6 +41,7 @@ pub async fn start(call: Call, body: RawBody) -> Result<Json<TaskName>> {
         task: None,
         range: range_from_wire(&request, &backups)?,
         zone: call.engine.zone(),
+        as_of: None,
         job_attributes: Vec::new(),
     };
     let job = call.engine.start_merge(&call.caller, merge).await.map_err(not_sent)?;

@@ -152,7 +152,7 @@ impl Tx {
     async fn previous_part(&mut self, source: SourceId, vault: VaultId) -> Sql<Option<PartRow>> {
         Ok(sqlx::query_as(
             "SELECT p.* FROM parts p JOIN backups b ON b.id = p.backup_id
-             WHERE p.vault_id = $1 AND p.source_id = $2 AND p.state = 'succeeded'
+             WHERE p.vault_id = $1 AND p.source_id = $2 AND p.state = 'succeeded' AND p.removal_begun_at IS NULL
              ORDER BY p.started_at DESC, b.point DESC LIMIT 1",
         )
         .bind(vault.0)
@@ -179,7 +179,8 @@ impl Tx {
 
     async fn lose_part(&mut self, id: PartId, sentence: &str, now: DateTime<Utc>) -> Sql<Option<Uuid>> {
         Ok(sqlx::query_scalar(
-            "UPDATE parts SET state = 'lost', error = $2, finished_at = COALESCE(finished_at, $3) WHERE id = $1 AND state = 'succeeded' RETURNING backup_id",
+            "UPDATE parts SET state = 'lost', error = $2, finished_at = COALESCE(finished_at, $3), removal_begun_at = NULL
+             WHERE id = $1 AND state = 'succeeded' RETURNING backup_id",
         )
         .bind(id.0)
         .bind(printable(sentence))
@@ -189,12 +190,15 @@ impl Tx {
     }
 
     async fn lose_backup(&mut self, id: BackupId, sentence: &str, now: DateTime<Utc>) -> Sql<()> {
-        sqlx::query("UPDATE backups SET state = 'lost', error = $2, finished_at = COALESCE(finished_at, $3) WHERE id = $1 AND state = 'succeeded'")
-            .bind(id.0)
-            .bind(printable(sentence))
+        sqlx::query(
+            "UPDATE backups SET state = 'lost', error = $2, lost_at = $3, finished_at = COALESCE(finished_at, $3)
+             WHERE id = $1 AND state = 'succeeded'",
+        )
+        .bind(id.0)
+        .bind(printable(sentence))
         .bind(now)
-            .execute(&mut *self.0)
-            .await?;
+        .execute(&mut *self.0)
+        .await?;
         Ok(())
     }
 

@@ -4,13 +4,12 @@ use chrono::TimeDelta;
 
 use super::{
     prelude::*,
-    runs::fence,
     text::{from_word, json, printable, small, word},
     together::{Write, Written},
 };
 
-/// Jobs that one pass of a reconciler takes back.
-const TAKEN_BACK_AT_ONCE: i64 = 1_000;
+/// Leases that are looked at in one pass.
+const LEASES_AT_ONCE: i64 = 10_000;
 
 impl Database {
     /// # Errors
@@ -23,19 +22,24 @@ impl Database {
         }
     }
 
+    /// The job goes back to the queue, unless somebody has asked for its end meanwhile: then it is cancelled.
     pub async fn hand_back(&self, run: Run, back: &HandBack, now: DateTime<Utc>) -> Result<Fenced<()>> {
         in_write!(self, tx => {
-            let held = tx.hand_back(run, back, now).await?;
-            if held {
-                tx.requeue(run.job).await?;
+            let Some(state) = tx.hand_back(run, back, now).await? else { return Ok(Fenced::Lost) };
+            match from_word(state)? {
+                JobState::Queued => tx.requeue(run.job).await?,
+                state => {
+                    tx.settle(run.job, state, Some("It was cancelled."), now).await?;
+                    tx.close_steps(run.job, now).await?;
+                }
             }
-            fence(held)
+            Fenced::Held(())
         })
     }
 
-    /// Jobs whose lease has run out: back to the queue while they may be retried, else failed; cancelled where that was
-    /// asked for.
-    pub async fn take_back_expired(&self, now: DateTime<Utc>) -> Result<Vec<TakenBack>> {
+    /// Jobs whose lease is over: back to the queue while they may be retried, else failed; cancelled where that was asked for. A job
+    /// whose lease was extended meanwhile stays as it is.
+    pub async fn take_back(&self, over: &[Lease], now: DateTime<Utc>) -> Result<Vec<TakenBack>> {
         let failure = Failure {
             code: "interrupted".to_owned(),
             sentence: "The server stopped in the middle of this job.".to_owned(),
@@ -43,9 +47,9 @@ impl Database {
         };
         in_write!(self, tx => {
             let mut taken = Vec::new();
-            for (id, kind, attempt, state) in tx.take_back_expired(&failure, now).await? {
-                let job = JobId(id);
-                let state: JobState = from_word(state)?;
+            for lease in over {
+                let Some((kind, state)) = tx.take_back(*lease, &failure, now).await? else { continue };
+                let (job, state): (JobId, JobState) = (lease.run.job, from_word(state)?);
                 match state {
                     JobState::Queued => tx.requeue(job).await?,
                     _ => {
@@ -53,7 +57,7 @@ impl Database {
                         tx.close_steps(job, now).await?;
                     }
                 }
-                taken.push(TakenBack { job, kind: from_word(kind)?, attempt: small(attempt), state });
+                taken.push(TakenBack { job, kind: from_word(kind)?, attempt: lease.run.attempt, state });
             }
             taken
         })
@@ -65,12 +69,14 @@ impl Database {
         in_write!(self, tx => { tx.expire_leases_beyond(node, latest, now - TimeDelta::seconds(1)).await? })
     }
 
-    /// Leases that end after `latest`.
-    pub async fn leases_beyond(&self, latest: DateTime<Utc>) -> Result<Vec<Lease>> {
+    /// The leases of all runs there are, by when they end.
+    pub async fn leases(&self) -> Result<Vec<Lease>> {
         in_read!(self, tx => {
-            let rows = tx.leases_beyond(latest).await?;
+            let rows = tx.leases().await?;
             rows.into_iter()
-                .map(|(job, attempt, until)| Lease { run: Run { job: JobId(job), attempt: small(attempt) }, until })
+                .map(|(job, attempt, owner, until)| {
+                    Lease { run: Run { job: JobId(job), attempt: small(attempt) }, owner, until }
+                })
                 .collect()
         })
     }
@@ -99,7 +105,7 @@ impl Database {
     }
 }
 
-type TakenBackRow = (Uuid, String, i64, String);
+type LeaseRow = (Uuid, i64, Uuid, DateTime<Utc>);
 
 #[duplicate_item(Tx; [SqliteTx]; [PostgresTx])]
 impl Tx {
@@ -236,12 +242,14 @@ impl Tx {
         Ok(())
     }
 
-    async fn hand_back(&mut self, run: Run, back: &HandBack, now: DateTime<Utc>) -> Sql<bool> {
+    async fn hand_back(&mut self, run: Run, back: &HandBack, now: DateTime<Utc>) -> Sql<Option<String>> {
         let HandBack { not_before, counts } = back;
-        let changed = sqlx::query(
-            "UPDATE jobs SET state = $3, not_before = $4, retries = retries + $5, lease_owner = NULL,
-                 lease_until = NULL, updated_at = $6
-             WHERE id = $1 AND attempt = $2 AND state = 'running'",
+        Ok(sqlx::query_scalar(
+            "UPDATE jobs SET state = CASE WHEN cancel_requested THEN 'cancelled' ELSE $3 END,
+                 finished_at = CASE WHEN cancel_requested THEN $6 END,
+                 held_by = CASE WHEN cancel_requested THEN NULL ELSE held_by END,
+                 not_before = $4, retries = retries + $5, lease_owner = NULL, lease_until = NULL, updated_at = $6
+             WHERE id = $1 AND attempt = $2 AND state = 'running' RETURNING state",
         )
         .bind(run.job.0)
         .bind(i64::from(run.attempt))
@@ -249,12 +257,16 @@ impl Tx {
         .bind(not_before)
         .bind(i64::from(*counts))
         .bind(now)
-        .execute(&mut *self.0)
-        .await?;
-        Ok(changed.rows_affected() == 1)
+        .fetch_optional(&mut *self.0)
+        .await?)
     }
 
-    async fn take_back_expired(&mut self, failure: &Failure, now: DateTime<Utc>) -> Sql<Vec<TakenBackRow>> {
+    async fn take_back(
+        &mut self,
+        lease: Lease,
+        failure: &Failure,
+        now: DateTime<Utc>,
+    ) -> Sql<Option<(String, String)>> {
         Ok(sqlx::query_as(
             "UPDATE jobs SET
                  state = CASE WHEN cancel_requested THEN 'cancelled'
@@ -264,14 +276,15 @@ impl Tx {
                  finished_at = CASE WHEN NOT cancel_requested AND retries < retry_limit AND held_by IS NULL THEN NULL
                                     ELSE $1 END,
                  retries = retries + 1, lease_owner = NULL, lease_until = NULL, held_by = NULL, updated_at = $1
-             WHERE state = 'running' AND lease_until < $1
-               AND id IN (SELECT id FROM jobs WHERE state = 'running' AND lease_until < $1 ORDER BY lease_until LIMIT $3)
-             RETURNING id, kind, attempt, state",
+             WHERE id = $3 AND attempt = $4 AND state = 'running' AND lease_until = $5
+             RETURNING kind, state",
         )
         .bind(now)
         .bind(json(failure)?)
-        .bind(TAKEN_BACK_AT_ONCE)
-        .fetch_all(&mut *self.0)
+        .bind(lease.run.job.0)
+        .bind(i64::from(lease.run.attempt))
+        .bind(lease.until)
+        .fetch_optional(&mut *self.0)
         .await?)
     }
 
@@ -281,15 +294,15 @@ impl Tx {
         Ok(changed.rows_affected())
     }
 
-    async fn leases_beyond(&mut self, latest: DateTime<Utc>) -> Sql<Vec<(Uuid, i64, DateTime<Utc>)>> {
-        let text = "SELECT id, attempt, lease_until FROM jobs WHERE state = 'running' AND lease_until > $1";
-        Ok(sqlx::query_as(text).bind(latest).fetch_all(&mut *self.0).await?)
+    async fn leases(&mut self) -> Sql<Vec<LeaseRow>> {
+        let text = "SELECT id, attempt, lease_owner, lease_until FROM jobs WHERE state = 'running' ORDER BY lease_until LIMIT $1";
+        Ok(sqlx::query_as(text).bind(LEASES_AT_ONCE).fetch_all(&mut *self.0).await?)
     }
 
     async fn expire_lease(&mut self, lease: Lease, ended: DateTime<Utc>) -> Sql<bool> {
         let text = "UPDATE jobs SET lease_until = $4
              WHERE id = $1 AND attempt = $2 AND state = 'running' AND lease_until = $3";
-        let Lease { run, until } = lease;
+        let Lease { run, owner: _, until } = lease;
         let changed = sqlx::query(text)
             .bind(run.job.0)
             .bind(i64::from(run.attempt))

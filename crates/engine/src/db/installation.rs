@@ -1,5 +1,7 @@
 //! Installation, settings, nodes, audit.
 
+use std::collections::HashSet;
+
 use super::{
     prelude::*,
     text::{from_word, printable, word},
@@ -35,6 +37,16 @@ impl Database {
 
     pub async fn nodes(&self) -> Result<Vec<NodeRow>> {
         in_read!(self, tx => { tx.nodes().await? })
+    }
+
+    /// Nodes that alone can run some job.
+    pub async fn holders(&self) -> Result<HashSet<Uuid>> {
+        in_read!(self, tx => { tx.holders().await?.into_iter().collect() })
+    }
+
+    /// Those that have been silent since then, and that no job needs.
+    pub async fn forget_nodes(&self, silent_since: DateTime<Utc>) -> Result<()> {
+        in_write!(self, tx => { tx.forget_nodes(silent_since).await? })
     }
 
     /// For refusals and for changes that have no transaction of their own.
@@ -133,6 +145,20 @@ impl Tx {
                 .fetch_all(&mut *self.0)
                 .await?;
         Ok(rows.into_iter().map(|(id, name, heartbeat_at)| NodeRow { id, name, heartbeat_at }).collect())
+    }
+
+    async fn holders(&mut self) -> Sql<Vec<Uuid>> {
+        Ok(sqlx::query_scalar("SELECT DISTINCT held_by FROM jobs WHERE held_by IS NOT NULL")
+            .fetch_all(&mut *self.0)
+            .await?)
+    }
+
+    async fn forget_nodes(&mut self, silent_since: DateTime<Utc>) -> Sql<()> {
+        let text = "DELETE FROM nodes WHERE heartbeat_at < $1
+            AND id NOT IN (SELECT held_by FROM jobs WHERE held_by IS NOT NULL)
+            AND id NOT IN (SELECT lease_owner FROM jobs WHERE state = 'running')";
+        sqlx::query(text).bind(silent_since).execute(&mut *self.0).await?;
+        Ok(())
     }
 
     /// Every change calls this in its own transaction.

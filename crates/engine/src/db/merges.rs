@@ -1,6 +1,6 @@
 //! Merges: what they look at, and letting go of a backup that was folded into a newer one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::{Postgres, QueryBuilder, Sqlite};
 
@@ -19,7 +19,8 @@ impl Database {
         let filter = BackupFilter { repository: Some(repository), ..BackupFilter::default() };
         let backups = self.backups(&filter).await?;
         let ids: Vec<BackupId> = backups.iter().map(|backup| backup.id).collect();
-        let damage = self.damage_of(&ids).await?;
+        let mut unusable: HashSet<PartId> = self.damage_of(&ids).await?.iter().map(|damage| damage.part).collect();
+        unusable.extend(self.parts_being_removed().await?.iter().map(|removal| removal.part.id));
         let candidate = |backup: Backup| {
             let good = backup.parts.iter().filter(|part| part.state == BackupState::Succeeded);
             Some(MergeCandidate {
@@ -27,7 +28,7 @@ impl Database {
                 at: backup.point?,
                 state: backup.state,
                 protected: backup.protected,
-                damaged: backup.parts.iter().any(|part| damage.iter().any(|damage| damage.part == part.id)),
+                damaged: backup.parts.iter().any(|part| unusable.contains(&part.id)),
                 sources: good.map(|part| part.source).collect(),
             })
         };
@@ -146,7 +147,7 @@ impl Tx {
         Ok(other.is_some())
     }
 
-    async fn take_scope(&mut self, job: JobId, scope: &JobScope) -> Sql<()> {
+    pub(super) async fn take_scope(&mut self, job: JobId, scope: &JobScope) -> Sql<()> {
         self.insert_scope(job, scope).await?;
         sqlx::query("UPDATE job_scopes SET running = TRUE WHERE job_id = $1").bind(job.0).execute(&mut *self.0).await?;
         Ok(())

@@ -92,8 +92,10 @@ pub struct VaultRow {
     pub vault: VaultRecord,
     /// Sealed under the server key; `None` for passcode vaults.
     pub sealed_password: Option<Vec<u8>>,
-    /// Under which a passcode finds its vault; unique in its store. `None` for the server's.
+    /// Under which a passcode finds its vault; unique in its store. `None` for the server's, and when it is retired.
     pub locator: Option<Vec<u8>>,
+    /// Since when the last backup under its passcode is gone, or going, and its folder with it.
+    pub retired_at: Option<DateTime<Utc>>,
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -273,6 +275,8 @@ pub struct Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     pub run: Run,
+    /// The node that has it.
+    pub owner: Uuid,
     pub until: DateTime<Utc>,
 }
 

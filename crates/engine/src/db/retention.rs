@@ -1,5 +1,9 @@
 //! What repositories keep, and what retention looks at of their backups.
 
+use std::collections::HashSet;
+
+use chrono::TimeDelta;
+
 use super::{
     prelude::*,
     text::{from_json, from_word, json},
@@ -37,6 +41,11 @@ impl Database {
             rows.into_iter().map(CandidateRow::into_candidate).collect::<Sql<_>>()?
         })
     }
+
+    /// Backups of a repository whose deletion has failed since then.
+    pub async fn failed_forgets(&self, repository: RepositoryId, since: DateTime<Utc>) -> Result<HashSet<BackupId>> {
+        in_read!(self, tx => { tx.failed_forgets(repository, since).await?.into_iter().map(BackupId).collect() })
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -47,11 +56,15 @@ struct CandidateRow {
     triggered_by: String,
     keep_until: Option<DateTime<Utc>>,
     damaged: bool,
+    restorable: bool,
+    lost_at: Option<DateTime<Utc>>,
+    is_removed: Option<bool>,
 }
 
 impl CandidateRow {
     fn into_candidate(self) -> Sql<RetentionCandidate> {
-        let Self { id, made_at, state, triggered_by, keep_until, damaged } = self;
+        let Self { id, made_at, state, triggered_by, keep_until, damaged, restorable, lost_at, is_removed } = self;
+        let used = |is_removed| if is_removed { CandidateUse::Removed } else { CandidateUse::Read };
         Ok(RetentionCandidate {
             id: BackupId(id),
             at: made_at,
@@ -59,6 +72,9 @@ impl CandidateRow {
             trigger: from_word(triggered_by)?,
             keep_until,
             damaged,
+            restorable,
+            lost_at,
+            in_use: is_removed.map(used),
         })
     }
 }
@@ -98,10 +114,33 @@ impl Tx {
         Ok(())
     }
 
+    /// Those that failed were made within their retries before: by when they were made a day more is looked at.
+    async fn failed_forgets(&mut self, repository: RepositoryId, since: DateTime<Utc>) -> Sql<Vec<Uuid>> {
+        Ok(sqlx::query_scalar(
+            "SELECT backup_id FROM jobs WHERE repository_id = $1 AND created_at > $2 AND kind = 'forget'
+               AND state = 'failed' AND finished_at > $3 AND backup_id IS NOT NULL",
+        )
+        .bind(repository.0)
+        .bind(since - TimeDelta::days(1))
+        .bind(since)
+        .fetch_all(&mut *self.0)
+        .await?)
+    }
+
     async fn retention_candidates(&mut self, repository: RepositoryId) -> Sql<Vec<CandidateRow>> {
+        // What makes, deletes or folds a backup has its parts alone; what reads it shares them.
         Ok(sqlx::query_as(
-            "SELECT b.id, COALESCE(b.point, b.created_at) AS made_at, b.state, b.triggered_by, b.keep_until,
-                 EXISTS (SELECT 1 FROM parts p JOIN part_damage d ON d.part_id = p.id WHERE p.backup_id = b.id) AS damaged
+            "WITH used AS (
+                 SELECT p.backup_id, s.exclusive FROM backups b JOIN parts p ON p.backup_id = b.id
+                 JOIN job_scopes s ON s.resource = 'part' AND s.resource_id = p.id
+                 JOIN jobs j ON j.id = s.job_id AND j.state IN ('queued', 'running')
+                 WHERE b.repository_id = $1)
+             SELECT b.id, COALESCE(b.point, b.created_at) AS made_at, b.state, b.triggered_by, b.keep_until, b.lost_at,
+                 EXISTS (SELECT 1 FROM parts p WHERE p.backup_id = b.id AND p.state = 'succeeded') AS restorable,
+                 EXISTS (SELECT 1 FROM parts p JOIN part_damage d ON d.part_id = p.id WHERE p.backup_id = b.id) AS damaged,
+                 CASE WHEN EXISTS (SELECT 1 FROM parts p WHERE p.backup_id = b.id AND p.removal_begun_at IS NOT NULL)
+                           OR EXISTS (SELECT 1 FROM used u WHERE u.backup_id = b.id AND u.exclusive) THEN TRUE
+                      WHEN EXISTS (SELECT 1 FROM used u WHERE u.backup_id = b.id) THEN FALSE END AS is_removed
              FROM backups b WHERE b.repository_id = $1 ORDER BY made_at, id",
         )
         .bind(repository.0)

@@ -86,6 +86,7 @@ impl Database {
         })
     }
 
+    /// Without those that are retired.
     pub async fn vaults(&self) -> Result<Vec<VaultRecord>> {
         in_read!(self, tx => {
             tx.vaults().await?.into_iter().map(|row| Ok(row.into_row()?.vault)).collect::<Sql<_>>()?
@@ -140,7 +141,7 @@ impl StoreColumns {
 }
 
 #[derive(sqlx::FromRow)]
-struct VaultColumns {
+pub(super) struct VaultColumns {
     id: Uuid,
     store_id: Uuid,
     kind: String,
@@ -148,13 +149,14 @@ struct VaultColumns {
     sealed_password: Option<Vec<u8>>,
     locator: Option<Vec<u8>>,
     created_at: DateTime<Utc>,
+    retired_at: Option<DateTime<Utc>>,
 }
 
 impl VaultColumns {
-    fn into_row(self) -> Sql<VaultRow> {
-        let Self { id, store_id, kind, path, sealed_password, locator, created_at } = self;
+    pub(super) fn into_row(self) -> Sql<VaultRow> {
+        let Self { id, store_id, kind, path, sealed_password, locator, created_at, retired_at } = self;
         let vault = VaultRecord { id: VaultId(id), store: StoreId(store_id), kind: from_word(kind)?, path, created_at };
-        Ok(VaultRow { vault, sealed_password, locator })
+        Ok(VaultRow { vault, sealed_password, locator, retired_at })
     }
 }
 
@@ -229,11 +231,11 @@ impl Tx {
 
     /// Nothing where one stands under the same path or locator.
     pub(super) async fn insert_vault(&mut self, row: &VaultRow) -> Sql<()> {
-        let VaultRow { vault, sealed_password, locator } = row;
+        let VaultRow { vault, sealed_password, locator, retired_at } = row;
         let VaultRecord { id, store, kind, path, created_at } = vault;
         sqlx::query(
-            "INSERT INTO vaults (id, store_id, kind, path, sealed_password, locator, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            "INSERT INTO vaults (id, store_id, kind, path, sealed_password, locator, created_at, retired_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
         )
         .bind(id.0)
         .bind(store.0)
@@ -242,16 +244,18 @@ impl Tx {
         .bind(sealed_password)
         .bind(locator)
         .bind(created_at)
+        .bind(retired_at)
         .execute(&mut *self.0)
         .await?;
         Ok(())
     }
 
     async fn vaults(&mut self) -> Sql<Vec<VaultColumns>> {
-        Ok(sqlx::query_as("SELECT * FROM vaults ORDER BY created_at, id").fetch_all(&mut *self.0).await?)
+        let text = "SELECT * FROM vaults WHERE retired_at IS NULL ORDER BY created_at, id";
+        Ok(sqlx::query_as(text).fetch_all(&mut *self.0).await?)
     }
 
-    async fn vault(&mut self, id: VaultId) -> Sql<Option<VaultColumns>> {
+    pub(super) async fn vault(&mut self, id: VaultId) -> Sql<Option<VaultColumns>> {
         Ok(sqlx::query_as("SELECT * FROM vaults WHERE id = $1").bind(id.0).fetch_optional(&mut *self.0).await?)
     }
 
@@ -270,7 +274,7 @@ impl Tx {
             .await?)
     }
 
-    async fn vault_by_locator(&mut self, store: StoreId, locator: &[u8]) -> Sql<Option<VaultColumns>> {
+    pub(super) async fn vault_by_locator(&mut self, store: StoreId, locator: &[u8]) -> Sql<Option<VaultColumns>> {
         Ok(sqlx::query_as("SELECT * FROM vaults WHERE store_id = $1 AND locator = $2")
             .bind(store.0)
             .bind(locator)

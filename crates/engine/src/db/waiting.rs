@@ -26,9 +26,10 @@ impl Database {
     }
 
     /// Notes why a job waits, with a line in its log, unless it stands there already.
-    pub async fn note_waiting(&self, id: JobId, sentence: &str, now: DateTime<Utc>) -> Result<()> {
+    /// Unless it `replaces` what was said before, only where nothing was.
+    pub async fn note_waiting(&self, id: JobId, sentence: &str, replaces: bool, now: DateTime<Utc>) -> Result<()> {
         in_write!(self, tx => {
-            if tx.note_waiting(id, sentence).await? {
+            if tx.note_waiting(id, sentence, replaces).await? {
                 let line = LogLine { at: now, text: format!("Waits: {sentence}") };
                 tx.append_log(id, &[line]).await?;
             }
@@ -182,12 +183,14 @@ impl Tx {
     }
 
     /// The row's `updated_at` stays: waiting is no change of the job.
-    async fn note_waiting(&mut self, id: JobId, sentence: &str) -> Sql<bool> {
+    async fn note_waiting(&mut self, id: JobId, sentence: &str, replaces: bool) -> Sql<bool> {
         let changed = sqlx::query(
-            "UPDATE jobs SET waiting = $2 WHERE id = $1 AND state = 'queued' AND (waiting IS NULL OR waiting <> $2)",
+            "UPDATE jobs SET waiting = $2
+             WHERE id = $1 AND state = 'queued' AND (waiting IS NULL OR ($3 AND waiting <> $2))",
         )
         .bind(id.0)
         .bind(printable(sentence))
+        .bind(replaces)
         .execute(&mut *self.0)
         .await?;
         Ok(changed.rows_affected() == 1)

@@ -40,6 +40,9 @@ pub struct StartMerge {
     pub range: MergeRange,
     /// In which days are meant.
     pub zone: Tz,
+    /// From when days are counted back: for a plan's run when it was due, so that one that comes late folds what it would have folded in
+    /// time. Otherwise when it begins.
+    pub as_of: Option<DateTime<Utc>>,
     /// Kept with the job.
     pub job_attributes: Vec<Attribute>,
 }

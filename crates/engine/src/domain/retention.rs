@@ -81,12 +81,33 @@ pub struct RetentionCandidate {
     pub keep_until: Option<DateTime<Utc>>,
     /// Verification found it damaged: it takes no good one's place, and does not go for it.
     pub damaged: bool,
+    /// At least one of its parts can be restored, as far as is known.
+    pub restorable: bool,
+    /// Since when none of it can, where that came later than the backup.
+    pub lost_at: Option<DateTime<Utc>>,
+    /// What a queued or running job does with it.
+    pub in_use: Option<CandidateUse>,
+}
+
+/// What a job does with a backup that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CandidateUse {
+    /// It is restored or downloaded: it stays until that is over.
+    Read,
+    /// It is deleted or folded into another: nothing may count on it.
+    Removed,
 }
 
 impl RetentionCandidate {
-    /// Restorable, as far as is known.
+    /// Over, and of some use: all of it, or parts of one that failed, was cancelled, or has lost others.
+    pub fn is_finished(&self) -> bool {
+        let is_over = !matches!(self.state, BackupState::Queued | BackupState::Running);
+        is_over && self.restorable && self.in_use != Some(CandidateUse::Removed)
+    }
+
+    /// Restorable as a whole, as far as is known.
     pub fn is_good(&self) -> bool {
-        self.state == BackupState::Succeeded && !self.damaged
+        self.is_finished() && self.state == BackupState::Succeeded && !self.damaged
     }
 }
 
@@ -117,12 +138,18 @@ pub enum RetentionReason {
     Within,
     /// Kept: one of the newest that a person asked for.
     Manual,
+    /// Kept, and counted for nothing: not all of it was made or is left, and it would be kept if it were whole.
+    Incomplete,
     /// Kept: failed, cancelled or lost, and young enough to be shown.
     RecentlyUnusable,
     /// Kept, and counted for nothing: it is damaged, and would be kept if it were not.
     Damaged,
     /// Kept: all other good backups would be gone.
     LastGood,
+    /// Kept by this pass, for a job reads it; a later one lets it go.
+    InUse,
+    /// Goes: a job deletes it already.
+    BeingDeleted,
     /// Goes: its own date has passed.
     OwnDatePassed,
     /// Goes: no rule wants it.
@@ -148,7 +175,10 @@ impl RetentionReason {
             Self::Manual => "kept: one of the newest that were asked for by hand",
             Self::RecentlyUnusable => "kept: unusable, shown for a while",
             Self::Damaged => "kept: damaged, takes no good one's place",
+            Self::Incomplete => "kept: parts of it can be restored, takes no good one's place",
             Self::LastGood => "kept: it is the last good one",
+            Self::InUse => "goes later: a job reads it now",
+            Self::BeingDeleted => "goes: it is being deleted",
             Self::OwnDatePassed => "goes: its own date has passed",
             Self::NotWanted => "goes: no rule wants it",
             Self::Unusable => "goes: unusable, and shown long enough",

@@ -3,7 +3,8 @@
 //! Scope: the backup's parts alone, their vaults shared. Steps: `forget`, `clean_up`.
 //!
 //! A backup under a passcode is deleted without it: its snapshot's file is removed by the name that the catalogue keeps. When the
-//! last one is gone, the passcode's whole folder goes.
+//! last one is gone, the passcode's whole folder goes. That takes a while, so the vault is retired first: no backup finds it meanwhile,
+//! and what an interrupted removal leaves is known to be nobody's (`retired_vaults`).
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use trivault_vault::{Id, Vault, backend::FileKind};
 use super::{Ending, backup::CLEAN_UP, vaults};
 use crate::{
     db::{JobScope, Resource, StoreRow, VaultRow},
-    domain::{Backup, Error, JobFilter, JobKind, JobState, Noun, Part, VaultKind},
+    domain::{Error, Noun, Part, VaultKind},
     failure::{JobResult, from_vault},
     run::RunContext,
     storage::catalogue,
@@ -38,7 +39,7 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
     context.step(FORGET, None, || {
         for part in &backup.parts {
             context.check()?;
-            forget_part(context, &backup, part)?;
+            forget_part(context, part)?;
         }
         Ok(())
     })?;
@@ -49,7 +50,7 @@ pub(crate) fn run(context: &Arc<RunContext>) -> JobResult<Ending> {
     Ok(Ending::BackupForgotten)
 }
 
-pub(super) fn forget_part(context: &RunContext, backup: &Backup, part: &Part) -> JobResult<()> {
+pub(super) fn forget_part(context: &RunContext, part: &Part) -> JobResult<()> {
     if part.vault.is_none() {
         return Ok(());
     }
@@ -64,44 +65,55 @@ pub(super) fn forget_part(context: &RunContext, backup: &Backup, part: &Part) ->
         VaultKind::Server => {
             let vault: Vault = context.inner.storage.server_vault(&store, &row)?;
             context.lock_vault(row.vault.id, &vault)?;
+            begin_removal(context, part)?;
             vault.forget(&snapshot)?;
         }
-        VaultKind::Passcode => forget_protected(context, backup, part, (&store, &row), &snapshot)?,
+        VaultKind::Passcode => forget_protected(context, part, (&store, &row), &snapshot)?,
     }
     context.point("removed");
     context.log(format!("Removed snapshot {snapshot} of {}; its bytes are freed by the next prune.", part.source_name));
     Ok(())
 }
 
+/// From here on nothing may count on the part, also when this job is stopped before the catalogue has let go of it.
+fn begin_removal(context: &RunContext, part: &Part) -> JobResult<()> {
+    let now = context.inner.clock.now();
+    context.fenced(context.wait_out(|| context.inner.db.begin_removal(context.run(), part.id, now))?)?;
+    context.point("removing");
+    Ok(())
+}
+
+/// A vault that is retired has lost every snapshot that counted, and is about to lose what is left.
 fn forget_protected(
     context: &RunContext,
-    backup: &Backup,
     part: &Part,
     (store, row): (&StoreRow, &VaultRow),
     snapshot: &Id,
 ) -> JobResult<()> {
-    let root = context.inner.storage.root_of(store)?;
+    let (storage, is_retired) = (&context.inner.storage, row.retired_at.is_some());
+    let root = storage.root_of(store)?;
     let backend = root.vault(&row.vault.path).map_err(from_vault)?;
-    backend.remove(FileKind::Snapshot, &snapshot.to_hex())?;
+    begin_removal(context, part)?;
+    if !is_retired {
+        backend.remove(FileKind::Snapshot, &snapshot.to_hex())?;
+    }
     if let Some(server) = context.wait_out(|| context.inner.db.server_vault(store.store.id))? {
         catalogue::forget_part(&context.inner, store, &server, part.id)?;
     }
-    if !backend.list(FileKind::Snapshot)?.is_empty() || protected_work_goes_on(context, backup)? {
+    let is_left_by_all = is_retired || backend.list(FileKind::Snapshot)?.is_empty() && retire(context, row)?;
+    if !is_left_by_all {
         return Ok(());
     }
-    context.inner.storage.let_go(row.vault.id);
+    context.point("retired");
+    storage.let_go(row.vault.id);
     root.remove_tree(&row.vault.path)?;
     context.log("That was the last backup under its passcode in this store; all its bytes are gone.");
     Ok(())
 }
 
-/// Whether a job may hold the folder: its passcode is not known before it opens it.
-fn protected_work_goes_on(context: &RunContext, backup: &Backup) -> JobResult<bool> {
-    let filter = JobFilter {
-        store: Some(backup.store),
-        kinds: vec![JobKind::Backup, JobKind::Restore],
-        states: vec![JobState::Queued, JobState::Running],
-        ..JobFilter::default()
-    };
-    Ok(!context.wait_out(|| context.inner.db.jobs(&filter))?.is_empty())
+/// `false` while another job works in the vault, or another backup in it counts. Otherwise nobody finds it from now on: a backup under its
+/// passcode that begins before the folder is gone, or was begun and has not looked for its vault yet, makes another one.
+fn retire(context: &RunContext, row: &VaultRow) -> JobResult<bool> {
+    let (vault, now) = (row.vault.id, context.inner.clock.now());
+    context.fenced(context.wait_out(|| context.inner.db.retire_passcode_vault(context.run(), vault, now))?)
 }

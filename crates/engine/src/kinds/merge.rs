@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,9 @@ pub(crate) struct Params {
     pub(crate) range: MergeRange,
     /// In which days are meant.
     pub(crate) zone: Tz,
+    /// See `StartMerge`.
+    #[serde(default)]
+    pub(crate) as_of: Option<DateTime<Utc>>,
     /// Written before the first backup goes, so that a later attempt finishes this merge and begins no other.
     #[serde(default)]
     pub(crate) decided: Option<Decided>,
@@ -103,7 +106,12 @@ fn decide(context: &RunContext, params: &Params) -> JobResult<Option<Decided>> {
     let gone = || Error::not_found(Noun::Repository, "The repository is no longer in the catalogue.");
     let repository = context.job().repository.ok_or_else(gone)?;
     let candidates = context.wait_out(|| context.inner.db.merge_candidates(repository))?;
-    let plan = merge_plan::plan(&candidates, &params.range, params.zone, context.inner.clock.now());
+    let plan = merge_plan::plan(
+        &candidates,
+        &params.range,
+        params.zone,
+        params.as_of.unwrap_or_else(|| context.inner.clock.now()),
+    );
     let MergePlan { keep, release, left } = in_job(plan)?;
     let made = |id: BackupId| {
         let found = candidates.iter().find(|candidate| candidate.id == id);
@@ -145,7 +153,7 @@ fn fold(context: &RunContext, id: BackupId, into: BackupId) -> JobResult<()> {
     // An earlier attempt may have folded it.
     let Some(backup): Option<Backup> = context.wait_out(|| context.inner.db.backup(id))? else { return Ok(()) };
     for part in &backup.parts {
-        forget_part(context, &backup, part)?;
+        forget_part(context, part)?;
     }
     let now = context.inner.clock.now();
     context.fenced(context.wait_out(|| context.inner.db.fold_backup(context.run(), id, into, now))?)

@@ -15,6 +15,7 @@ pub(crate) mod restore;
 mod restore_damage;
 mod restore_journal;
 pub(crate) mod restore_part;
+mod retired_vaults;
 mod vaults;
 pub(crate) mod verify;
 mod verify_at_rest;
@@ -29,6 +30,7 @@ use chrono::{DateTime, Utc};
 pub(crate) use self::{
     drivers::driver_for,
     restore_journal::finish_interrupted,
+    retired_vaults::remove_retired,
     vaults::{give_up, has_another_owner, open_for_reading, reading_vault},
     verify::share_of,
 };

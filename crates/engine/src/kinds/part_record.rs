@@ -121,7 +121,7 @@ fn protected_tags(context: &RunContext, work: &BackupWork, part: &Part, done: &P
     if let Some(length) = done.download_size {
         tags.push("download", length);
     }
-    if let Some(VaultRow { vault, locator, sealed_password: _ }) =
+    if let Some(VaultRow { vault, locator, sealed_password: _, retired_at: _ }) =
         context.wait_out(|| context.inner.db.vault_row(done.vault))?
     {
         tags.push("vault_path", vault.path);

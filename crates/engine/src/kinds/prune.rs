@@ -74,7 +74,8 @@ fn let_go(context: &RunContext, params: &mut Params) -> JobResult<Vec<JobId>> {
     let gone = || Error::not_found(Noun::Repository, "The repository is no longer in the catalogue.");
     let repository = context.job().repository.ok_or_else(gone)?;
     if !params.settled {
-        let going: Vec<BackupId> = context.wait_out(|| retention_goes(&context.inner, repository))?;
+        let going = context.wait_out(|| retention_goes(&context.inner, repository))?;
+        let going: Vec<BackupId> = going.iter().map(|verdict| verdict.id).collect();
         let now = context.inner.clock.now();
         context.fenced(context.wait_out(|| context.inner.db.record_job_backups(context.run(), &going, now))?)?;
         params.settled = true;

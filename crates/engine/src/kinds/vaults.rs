@@ -19,14 +19,16 @@ pub(crate) fn store_row(context: &RunContext, id: StoreId) -> JobResult<StoreRow
     found.ok_or_else(|| Error::not_found(Noun::Store, "The store is no longer in the catalogue.").into())
 }
 
-/// The vault that a backup goes to, as far as the catalogue knows it: a passcode that was never used here has none yet.
+/// The vault that a backup goes to, as far as the catalogue knows it: a passcode that was never used here has none yet. One of a passcode
+/// stays until the job ends, also when its last backup goes meanwhile.
 pub(crate) fn known_vault(context: &RunContext, store: &StoreRow, protected: bool) -> JobResult<Option<VaultRow>> {
     let db = &context.inner.db;
     if !protected {
         return context.wait_out(|| db.server_vault(store.store.id));
     }
     let locator = context.inner.storage.locators.locate(&store.salt, context.passcode()?)?;
-    context.wait_out(|| db.vault_by_locator(store.store.id, &locator))
+    let now = context.inner.clock.now();
+    context.fenced(context.wait_out(|| db.hold_passcode_vault(context.run(), store.store.id, &locator, now))?)
 }
 
 /// Opens the vault that a backup goes to; one for a new passcode is made.
@@ -92,8 +94,10 @@ fn new_passcode_vault(context: &RunContext, store: &StoreRow) -> JobResult<(Vaul
         created_at: context.inner.clock.now(),
     };
     let locator = storage.locators.locate(&store.salt, passcode)?;
-    let row = VaultRow { vault: record, sealed_password: None, locator: Some(locator) };
-    let standing = context.wait(context.inner.db.insert_vault(&row))?;
+    let now = record.created_at;
+    let row = VaultRow { vault: record, sealed_password: None, locator: Some(locator), retired_at: None };
+    let entered = context.wait_out(|| context.inner.db.enter_passcode_vault(context.run(), &row, now))?;
+    let standing = context.fenced(entered)?;
     if standing.vault.id == row.vault.id {
         storage.keep_passcode_vault(row.vault.id, &vault);
         return Ok((row.vault.id, vault));

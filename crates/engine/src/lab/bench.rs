@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use tempfile::TempDir;
 use trivault_sources::{Conflict, Selection, SourceConfig};
 use uuid::Uuid;
@@ -13,6 +14,7 @@ use crate::{
     DatabaseLocation, Engine, EngineOptions, RetryPolicy,
     db::{AuditEntry, Labels},
     domain::*,
+    service::Inner,
 };
 
 /// Longest that a test waits for a job.
@@ -60,6 +62,12 @@ pub(crate) fn databases() -> Vec<DatabaseLocation> {
         databases.push(DatabaseLocation::Postgres(SecretText::new(server.create_database())));
     }
     databases
+}
+
+/// What another node does when it takes all that runs for abandoned at that time. Answers how many jobs it took.
+pub(crate) async fn take_back_all(inner: &Inner, now: DateTime<Utc>) -> usize {
+    let leases = inner.db.leases().await.unwrap();
+    inner.db.take_back(&leases, now).await.unwrap().len()
 }
 
 impl Bench {

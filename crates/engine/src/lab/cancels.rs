@@ -9,10 +9,10 @@ use std::{
 use trivault_testkit::postgres::PostgresServer;
 
 use super::{
-    bench::{Bench, admin},
+    bench::{Bench, admin, databases},
     gate::Gate,
 };
-use crate::{db::AuditEntry, domain::*};
+use crate::{DatabaseLocation, db::AuditEntry, domain::*};
 
 const AT_MOST: Duration = Duration::from_secs(2);
 /// Bytes that take longer than that to back up and to restore.
@@ -62,7 +62,13 @@ async fn start(bench: &Bench, repository: &Repository) -> StartedBackup {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_and_a_restore_of_a_directory_end_within_two_seconds_wherever_the_wish_is_heard() {
-    let bench = Bench::new().await;
+    for database in databases() {
+        cancel_a_directory(database).await;
+    }
+}
+
+async fn cancel_a_directory(database: DatabaseLocation) {
+    let bench = Bench::with(|options| options.database = database).await;
     fill(&bench.path("photos"));
     let source = bench.source("photos", "directory", &bench.path("photos")).await;
     let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
@@ -86,6 +92,47 @@ async fn a_backup_and_a_restore_of_a_directory_end_within_two_seconds_wherever_t
     }
     assert!(!bench.path("beside").exists(), "a cancelled restore leaves nothing");
     assert_eq!(std::fs::metadata(bench.path("photos/large")).unwrap().len(), before, "nor touches what was there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_and_restores_of_an_sqlite_database_end_within_two_seconds() {
+    let bench = Bench::new().await;
+    let place = bench.path("app.db");
+    let live = || rusqlite::Connection::open(&place).unwrap();
+    live()
+        .execute_batch(&format!(
+            "CREATE TABLE large (i INTEGER PRIMARY KEY, a BLOB);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})
+         INSERT INTO large SELECT i, randomblob(100000) FROM n;",
+            LARGE / 100_000
+        ))
+        .unwrap();
+    let rows = || live().query_row("SELECT count(*), max(rowid) FROM large", [], |row| Ok((row.get(0)?, row.get(1)?)));
+    let before: (i64, i64) = rows().unwrap();
+    let source = bench.source("app", "sqlite", &place).await;
+    let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+    for asked in [Asked::Here, Asked::Elsewhere] {
+        let started = start(&bench, &repository).await;
+        under_way(&bench, started.job.id, "capture").await;
+        cancel(&bench, started.job.id, asked).await;
+    }
+    let backup = bench.back_up(&repository).await;
+    assert_eq!(backup.state, BackupState::Succeeded, "{}", bench.log(backup.job).await);
+    let beside = RestoreInto::NewPath(bench.path("beside.db"));
+    let adding = trivault_sources::Conflict::AddMissing;
+    for (asked, into, conflict) in [
+        (Asked::Here, beside, trivault_sources::Conflict::Replace),
+        (Asked::Elsewhere, RestoreInto::InPlace, trivault_sources::Conflict::Replace),
+        (Asked::Elsewhere, RestoreInto::InPlace, adding),
+    ] {
+        let request = StartRestore { conflict, ..bench.restore_request(&backup, into) };
+        let job = bench.engine.start_restore(&admin(), request).await.unwrap();
+        bench.until(job.id, |job| job.state.is_terminal() || job.steps.iter().any(|step| step.name == "restore")).await;
+        cancel(&bench, job.id, asked).await;
+        let now: (i64, i64) = rows().unwrap();
+        assert_eq!(now, before, "the live database is as it was");
+    }
+    assert!(!bench.path("beside.db").exists(), "a cancelled restore leaves nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,6 +194,7 @@ async fn a_forget_and_a_merge_are_cancelled_where_they_stand_and_leave_every_bac
                     task: None,
                     range,
                     zone: chrono_tz::Tz::UTC,
+                    as_of: None,
                     job_attributes: vec![],
                 };
                 engine.start_merge(&admin(), request).await.unwrap().id

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use trivault_sources::Warning;
 use trivault_testkit::postgres::{PostgresServer, Variant};
 
 use super::{
@@ -10,6 +11,9 @@ use super::{
     gate::Gate,
 };
 use crate::{DatabaseLocation, domain::*};
+
+/// What a job has to tell while nobody can write it down.
+const SAID: &str = "something that happened while the database was away";
 
 /// `backup` is the repository's older one of two.
 async fn start(bench: &Bench, kind: JobKind, point: &str, repository: &Repository, backup: &Backup) -> JobId {
@@ -28,7 +32,8 @@ async fn start(bench: &Bench, kind: JobKind, point: &str, repository: &Repositor
         JobKind::Forget => bench.engine.delete_backup(&admin(), backup.id, vec![]).await.unwrap().id,
         JobKind::Merge => {
             let (range, job_attributes) = (MergeRange::EVERYTHING, vec![]);
-            let what = StartMerge { repository: repository.id, task: None, range, zone: Tz::UTC, job_attributes };
+            let what =
+                StartMerge { repository: repository.id, task: None, range, zone: Tz::UTC, as_of: None, job_attributes };
             bench.engine.start_merge(&admin(), what).await.unwrap().id
         }
         _ => {
@@ -87,11 +92,19 @@ async fn jobs_of_every_kind_outlast_a_restart_of_the_metadata_database() {
         let id = start(&bench, kind, point, &repository, &backup).await;
         gate.arrived(point, 7, 1).await;
         server.crash();
+        let context = bench.engine.inner().work.contexts().into_iter().find(|context| context.run().job == id).unwrap();
+        context.log(SAID);
+        context.warn(Warning { code: "away".into(), count: 1, sentence: SAID.into() });
+        drop(context);
+        // Several ticks, none of which can write that.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         held.store(false, std::sync::atomic::Ordering::SeqCst);
         gate.open();
         server.restart();
         let job = bench.ended(id).await;
         assert_eq!(job.state, JobState::Succeeded, "{kind:?} at {point}: {:?}\n{}", job.failure, bench.log(id).await);
+        assert!(bench.log(id).await.contains(SAID), "{kind:?} at {point}: {}", bench.log(id).await);
+        assert!(job.warnings.iter().any(|warning| warning.sentence == SAID), "{kind:?} at {point}: {:?}", job.warnings);
         assert_eq!(contents(&bench.path("photos")), before, "{kind:?} at {point}");
         if matches!(kind, JobKind::Prune | JobKind::Forget | JobKind::Merge) {
             let log = bench.log(id).await;

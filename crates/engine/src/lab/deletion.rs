@@ -7,7 +7,10 @@ use trivault_vault::{
     backend::{FileKind, LocalRoot, StoreRoot},
 };
 
-use super::bench::{Bench, admin};
+use super::{
+    bench::{Bench, admin, databases, take_back_all},
+    gate::Gate,
+};
 use crate::{
     capture::{Tags, VaultEvents},
     domain::*,
@@ -95,4 +98,78 @@ async fn a_snapshot_that_vanished_makes_its_backup_lost_and_an_absent_store_does
     assert_eq!(refused.code, ErrorCode::NotReady(Noun::Part));
     // The next backup does not build on what is gone.
     assert_eq!(bench.back_up(&repository).await.state, BackupState::Succeeded);
+}
+
+/// Its snapshot is gone already: until the catalogue has learnt that, nothing counts on the backup, and the one before it stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_is_cancelled_too_late_makes_its_backup_lost_and_keeps_no_other_ones_place() {
+    for database in databases() {
+        let gate = Gate::closed("removed", 1);
+        let bench = Bench::with(|options| {
+            options.database = database;
+            options.observer = Some(gate.observer());
+        })
+        .await;
+        let source = bench.directory("photos").await;
+        let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+        let (older, newer) = (bench.back_up(&repository).await.id, bench.back_up(&repository).await.id);
+        let rules = Retention { last: 1, ..Retention::everything(chrono_tz::Tz::UTC) };
+        bench.engine.set_retention(&admin(), repository.id, Some(rules), false).await.unwrap();
+        let job = bench.engine.delete_backup(&admin(), newer, vec![]).await.unwrap();
+        gate.arrived("removed", 1, 1).await;
+        bench.engine.cancel_job(&admin(), job.id).await.unwrap();
+        gate.open();
+        assert_eq!(bench.ended(job.id).await.state, JobState::Cancelled, "{}", bench.log(job.id).await);
+        assert!(bench.engine.apply_retention(&admin(), repository.id).await.unwrap().is_empty());
+        let merge = StartMerge {
+            repository: repository.id,
+            task: None,
+            range: MergeRange::EVERYTHING,
+            zone: chrono_tz::Tz::UTC,
+            as_of: None,
+            job_attributes: vec![],
+        };
+        let merge = bench.engine.start_merge(&admin(), merge).await.unwrap();
+        assert_eq!(bench.ended(merge.id).await.state, JobState::Failed, "nothing is folded into what is not there");
+
+        bench.engine.reconcile().await.unwrap();
+        let lost = bench.backup(newer).await.unwrap();
+        assert_eq!((lost.state, lost.parts[0].state), (BackupState::Lost, BackupState::Lost));
+        let older = bench.backup(older).await.unwrap();
+        assert_eq!(older.state, BackupState::Succeeded);
+        let restored = bench.restore(bench.restore_request(&older, RestoreInto::InPlace)).await;
+        assert_eq!(restored.state, JobState::Succeeded, "{}", bench.log(restored.id).await);
+        let job = bench.engine.delete_backup(&admin(), newer, vec![]).await.unwrap();
+        assert_eq!(bench.ended(job.id).await.state, JobState::Succeeded);
+        assert!(bench.backup(newer).await.is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_is_cancelled_before_anything_went_lets_its_backup_count_again() {
+    for database in databases() {
+        let gate = Gate::closed("removing", 1);
+        let bench = Bench::with(|options| {
+            options.database = database;
+            options.observer = Some(gate.observer());
+        })
+        .await;
+        let source = bench.directory("photos").await;
+        let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+        let backup = bench.back_up(&repository).await;
+        let job = bench.engine.delete_backup(&admin(), backup.id, vec![]).await.unwrap();
+        gate.arrived("removing", 1, 1).await;
+        let inner = bench.engine.inner();
+        // Its lease goes to somebody else, and the wish to cancel it is heard by that one.
+        bench.engine.cancel_job(&admin(), job.id).await.unwrap();
+        assert_eq!(take_back_all(inner, bench.engine.now()).await, 1);
+        let in_use = async || bench.engine.preview_retention(&admin(), repository.id, None).await.unwrap()[0].0.in_use;
+        assert_eq!(in_use().await, Some(CandidateUse::Removed));
+        bench.engine.reconcile().await.unwrap();
+        assert_eq!((in_use().await, bench.backup(backup.id).await.unwrap().state), (None, BackupState::Succeeded));
+        gate.open();
+        while !inner.work.contexts().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
 }

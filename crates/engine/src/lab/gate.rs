@@ -32,6 +32,11 @@ impl Gate {
         Arc::new(gate)
     }
 
+    /// Closed from now on, for what comes later.
+    pub(crate) fn close(&self, point: &str, attempt: u32) {
+        self.state.lock().unwrap().closed.push((point.to_owned(), attempt));
+    }
+
     pub(crate) fn observer(self: &Arc<Self>) -> Observer {
         let gate = Arc::clone(self);
         Arc::new(move |point| {

@@ -6,8 +6,9 @@ use chrono::TimeDelta;
 use chrono_tz::Tz;
 
 use super::{
-    bench::{Bench, admin, contents, databases},
+    bench::{Bench, admin, contents, databases, take_back_all},
     gate::Gate,
+    plans::{scheduled, task},
 };
 use crate::{ManualClock, domain::*};
 
@@ -25,7 +26,7 @@ async fn daily(bench: &Bench, clock: &ManualClock, days: usize) -> (Repository, 
 }
 
 fn request(repository: &Repository, range: MergeRange) -> StartMerge {
-    StartMerge { repository: repository.id, task: None, range, zone: Tz::UTC, job_attributes: vec![] }
+    StartMerge { repository: repository.id, task: None, range, zone: Tz::UTC, as_of: None, job_attributes: vec![] }
 }
 
 async fn merge(bench: &Bench, request: StartMerge) -> Job {
@@ -124,7 +125,7 @@ async fn a_merge_that_lost_its_lease_in_the_middle_is_finished_by_the_next_attem
         // A backup that is being made meanwhile waits, for it could fall into the range.
         let waiting = bench.engine.start_backup(&admin(), bench.request(&repository)).await.unwrap();
         let later = bench.engine.now() + TimeDelta::hours(1);
-        assert_eq!(bench.engine.inner().db.take_back_expired(later).await.unwrap().len(), 1);
+        assert_eq!(take_back_all(bench.engine.inner(), later).await, 1);
         let job = bench.ended(job.id).await;
         assert_eq!((job.state, job.attempt), (JobState::Succeeded, 2), "{}", bench.log(job.id).await);
         gate.open();
@@ -175,4 +176,34 @@ async fn a_cancelled_merge_ends_within_two_seconds() {
     assert_eq!(bench.ended(job.id).await.state, JobState::Cancelled);
     assert!(asked.elapsed() < std::time::Duration::from_secs(2));
     assert_eq!(left(&bench, &repository).await, [backups[0].id, backups[1].id]);
+}
+
+/// A task that folds days two to four days old, and that was missed for days: as if it had run when it was last due.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_of_a_plan_that_comes_late_folds_the_days_of_its_last_due_time() {
+    let clock = Arc::new(ManualClock::new("2026-01-01T10:00:00Z".parse().unwrap()));
+    let bench = Bench::with(|options| options.clock = clock.clone()).await;
+    let source = bench.directory("photos").await;
+    let every = Rule::Every { count: 7, unit: Unit::Days, at: None };
+    let window = Some(MergeWindow { offset_start: 2, offset_end: 2 });
+    let weekly = Schedule { rule: every, zone: Tz::UTC, start_now: false };
+    let task = PlanTask { schedule: weekly, merge_window: window, ..task("merge", JobKind::Merge) };
+    // Due in a week from now.
+    let repository = scheduled(&bench, source.id, vec![task]).await;
+    let mut backups = Vec::new();
+    for day in 0..12 {
+        clock.advance(TimeDelta::days(1));
+        std::fs::write(bench.path("photos/day"), format!("{day}")).unwrap();
+        backups.push(bench.back_up(&repository).await.id);
+    }
+    // Five days late, the only time that it is looked at.
+    bench.engine.reconcile().await.unwrap();
+    let filter = JobFilter { kinds: vec![JobKind::Merge], ..JobFilter::default() };
+    let merges = bench.engine.jobs(&admin(), filter).await.unwrap();
+    assert_eq!(merges.len(), 1);
+    let merge = bench.ended(merges[0].id).await;
+    assert_eq!(merge.state, JobState::Succeeded, "{}", bench.log(merge.id).await);
+    // Due on the eighth: the days of the fourth to the sixth are the third to the fifth backup, of which the newest stays.
+    let expected: Vec<BackupId> = (0..12).filter(|index| ![2, 3].contains(index)).map(|index| backups[index]).collect();
+    assert_eq!(left(&bench, &repository).await, expected);
 }

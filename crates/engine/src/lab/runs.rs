@@ -1,12 +1,12 @@
 //! Runs that are cancelled, lose their lease, or are stopped.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use trivault_vault::backend::{FileKind, LocalRoot, StoreRoot};
 
 use super::{
-    bench::{Bench, admin, databases, options},
+    bench::{Bench, admin, databases, options, take_back_all},
     gate::Gate,
 };
 use crate::{Engine, db::AuditEntry, domain::*};
@@ -65,7 +65,7 @@ async fn lose_the_lease_on(point: &str, database: crate::DatabaseLocation) {
     gate.arrived(point, 1, 1).await;
     let inner = bench.engine.inner();
     let later = bench.engine.now() + TimeDelta::hours(1);
-    assert_eq!(inner.db.take_back_expired(later).await.unwrap().len(), 1);
+    assert_eq!(take_back_all(inner, later).await, 1);
     let job = bench.ended(started.job.id).await;
     assert_eq!((job.state, job.attempt), (JobState::Succeeded, 2), "{}", bench.log(job.id).await);
     gate.open();
@@ -225,6 +225,49 @@ async fn a_graceful_stop_hands_a_job_back_and_the_next_start_finishes_it() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// While no worker is free; the first that becomes free must not end the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graceful_stop_lets_every_job_come_to_its_end() {
+    let gates = [Gate::closed("capture", 1), Gate::closed("capture", 1)];
+    let (first, second) = (gates[0].observer(), gates[1].observer());
+    let earliest = std::sync::OnceLock::new();
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::at(folder.path(), |options| {
+        options.workers = 2;
+        options.observer = Some(Arc::new(move |point| match point.run {
+            Some((job, _)) if *earliest.get_or_init(|| job) == job => first(point),
+            _ => second(point),
+        }));
+    })
+    .await;
+    let mut jobs = Vec::new();
+    for (name, gate) in ["photos", "music"].into_iter().zip(&gates) {
+        let source = bench.directory(name).await;
+        let repository = bench.repository(name, SourceSelection::One(source.id)).await;
+        jobs.push(bench.engine.start_backup(&admin(), bench.request(&repository)).await.unwrap().job.id);
+        gate.arrived("capture", 1, 1).await;
+    }
+    let engine = bench.engine.clone();
+    let stop = tokio::spawn(async move { engine.shutdown(Duration::from_secs(60)).await });
+    let work = &bench.engine.inner().work;
+    while !work.is_stopping() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    gates[0].open();
+    while work.contexts().len() > 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    gates[1].open();
+    stop.await.unwrap();
+    let mut beside = options(folder.path());
+    beside.server = false;
+    let engine = Engine::open(beside).await.unwrap();
+    for job in jobs {
+        let job = engine.inner().db.job(job).await.unwrap().unwrap();
+        assert_eq!((job.state, job.attempt), (JobState::Succeeded, 1), "{job:?}");
     }
 }
 

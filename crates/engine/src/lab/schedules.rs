@@ -1,6 +1,6 @@
 //! Several nodes, wrong clocks, and what is overdue.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -11,7 +11,7 @@ use super::{
     plans::{jobs, scheduled, task},
 };
 use crate::{
-    DatabaseLocation, Engine, EngineOptions, ManualClock, ServerKey, ServerKeyLocation,
+    Clock, DatabaseLocation, Engine, EngineOptions, ManualClock, ServerKey, ServerKeyLocation,
     db::{AuditEntry, SourceChange},
     domain::*,
 };
@@ -38,10 +38,16 @@ async fn dues(bench: &Bench, repository: &Repository) -> Vec<DateTime<Utc>> {
 }
 
 /// Another process on the same database: of another node, or a command beside the server of a SQLite file.
-async fn another(folder: &Path, own: &DatabaseLocation, key: &ServerKey, clock: &Arc<ManualClock>) -> Engine {
+pub(super) async fn another(
+    folder: &Path,
+    own: &DatabaseLocation,
+    key: &ServerKey,
+    clock: Arc<dyn Clock>,
+    lease: Duration,
+) -> Engine {
     let is_shared = matches!(own, DatabaseLocation::Postgres(_));
     let mut options = options(&if is_shared { folder.join("other") } else { folder.to_owned() });
-    idle(&mut options, clock);
+    (options.workers, options.clock, options.lease) = (0, clock, lease);
     options.server = is_shared;
     options.database = own.clone();
     options.server_key = ServerKeyLocation::Given(key.clone());
@@ -61,7 +67,7 @@ async fn racing_nodes_run_each_occurrence_once() {
         })
         .await;
         std::fs::create_dir_all(bench.path("other")).unwrap();
-        let other = another(bench.folder(), &database, &key, &clock).await;
+        let other = another(bench.folder(), &database, &key, clock.clone(), bench.engine.inner().options.lease).await;
         let source = bench.directory("photos").await;
         let repository = scheduled(&bench, source.id, vec![cron("backup", "0 * * * *", None)]).await;
         for hour in 1..=HOURS {
@@ -75,7 +81,12 @@ async fn racing_nodes_run_each_occurrence_once() {
             for pass in [one, two, three, four] {
                 pass.unwrap();
             }
-            assert_eq!(jobs(&bench, &repository).await.len(), hour, "{database:?}");
+            let mut of_repository = jobs(&bench, &repository).await;
+            assert_eq!(of_repository.len(), hour, "{database:?}");
+            // Each hour's run is queued by one of the four, and makes way for the next hour's.
+            let queued = of_repository.extract_if(.., |job| job.state == JobState::Queued).collect::<Vec<_>>();
+            assert_eq!(queued.len(), 1, "{database:?}: {of_repository:?}");
+            bench.engine.cancel_job(&admin(), queued[0].id).await.unwrap();
         }
         let expected: Vec<_> =
             (0..HOURS).map(|hour| instant("2026-01-02T04:00:00Z") + TimeDelta::hours(hour as i64)).collect();

@@ -129,6 +129,7 @@ async fn damage_marks_the_backups_that_need_it_spares_the_good_ones_and_is_heale
             task: None,
             range: MergeRange::EVERYTHING,
             zone: Tz::UTC,
+            as_of: None,
             job_attributes: vec![],
         };
         let merge = bench.engine.start_merge(&admin(), range).await.unwrap();
@@ -366,3 +367,53 @@ async fn mark(bench: &Bench, backup: &Backup, sentence: &str) {
 
 /// A node that runs nothing.
 const HOLDER: uuid::Uuid = uuid::Uuid::from_u128(7);
+
+/// Nothing can be put back that is nowhere any more: the mark stays, and the next backup is sound.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mark_stays_where_the_source_no_longer_has_the_bytes() {
+    let scene = Scene::with(|_| {}).await;
+    let Scene { bench, clock, repository, old, new, pack } = &scene;
+    damage(bench, pack);
+    assert_eq!(verify_all(bench).await.state, JobState::Failed);
+    std::fs::remove_file(bench.path("photos/new")).unwrap();
+    clock.advance(TimeDelta::hours(1));
+    let next = bench.back_up(repository).await;
+    assert_eq!(next.state, BackupState::Succeeded, "{}", bench.log(next.job).await);
+    let job = verify_all(bench).await;
+    assert_eq!(job.failure.unwrap().code, "damaged", "{}", bench.log(job.id).await);
+    assert_eq!(marked(bench, &[old, new, &next]).await, [false, true, false]);
+    let restored = bench.restore(bench.restore_request(&next, RestoreInto::InPlace)).await;
+    assert_eq!(restored.state, JobState::Succeeded, "{}", bench.log(restored.id).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_damaged_copy_of_a_database_is_healed_by_its_next_backup() {
+    let clock = Arc::new(ManualClock::new("2026-01-01T10:00:00Z".parse().unwrap()));
+    let bench = Bench::with(|options| options.clock = clock.clone()).await;
+    let place = bench.path("app.db");
+    let rows = "CREATE TABLE t (i INTEGER PRIMARY KEY, a BLOB);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400) INSERT INTO t SELECT i, randomblob(3000) FROM n;";
+    rusqlite::Connection::open(&place).unwrap().execute_batch(rows).unwrap();
+    let source = bench.source("app", "sqlite", &place).await;
+    let repository = bench.repository("daily", SourceSelection::One(source.id)).await;
+    let first = bench.back_up(&repository).await;
+    assert_eq!(first.state, BackupState::Succeeded, "{}", bench.log(first.job).await);
+    let folder = vault_folder(&bench);
+    let size = |pack: &String| std::fs::metadata(folder.join("data").join(&pack[..2]).join(pack)).unwrap().len();
+    let largest = packs(&bench).into_iter().max_by_key(size).unwrap();
+    damage(&bench, &largest);
+    bench.engine.inner().storage.let_go(vault(&bench).await);
+    assert_eq!(verify_all(&bench).await.failure.unwrap().code, "damaged");
+    assert_eq!(marked(&bench, &[&first]).await, [true]);
+    clock.advance(TimeDelta::hours(1));
+    let second = bench.back_up(&repository).await;
+    assert_eq!(second.state, BackupState::Succeeded, "{}", bench.log(second.job).await);
+    let job = verify_all(&bench).await;
+    assert_eq!(marked(&bench, &[&first, &second]).await, [false, false], "{}", bench.log(job.id).await);
+    let before = std::fs::read(&place).unwrap();
+    for backup in [&first, &second] {
+        let restored = bench.restore(bench.restore_request(backup, RestoreInto::InPlace)).await;
+        assert_eq!(restored.state, JobState::Succeeded, "{}", bench.log(restored.id).await);
+        assert!(std::fs::read(&place).unwrap() == before, "the restored database differs");
+    }
+}

@@ -2,11 +2,14 @@
 
 mod care;
 mod configuration;
+mod dead_nodes;
 mod leases;
 mod leftovers;
 mod occurrences;
 mod plans;
+mod removals;
 mod schedules;
+mod unmoved;
 mod vanished;
 mod waiting;
 
@@ -17,17 +20,20 @@ use std::{
 
 use chrono::TimeDelta;
 
-pub(crate) use self::{leases::LeaseWatch, schedules::ScheduleWatch};
 #[cfg(test)]
-pub(crate) use self::{occurrences::remove_old, plans::start_due, schedules::look_over};
+pub(crate) use self::{dead_nodes::end_their_jobs, occurrences::remove_old, plans::start_due, schedules::look_over};
+pub(crate) use self::{
+    leases::{take_back_abandoned, take_back_own},
+    schedules::ScheduleWatch,
+    unmoved::Unmoved,
+};
 use crate::{
+    db::LockRow,
     domain::Result,
-    kinds::{finish_interrupted, open_for_reading},
+    kinds::{finish_interrupted, open_for_reading, remove_retired},
     service::{Engine, Inner, blocking, retention_pass},
 };
 
-/// Leases that a node may miss before what it alone could run is given up.
-const DEAD_AFTER_LEASES: i32 = 5;
 /// Expired tokens are kept for a while, so that their holders are told "expired".
 const TOKENS_KEPT: TimeDelta = TimeDelta::days(7);
 
@@ -48,6 +54,7 @@ enum Reconciler {
     StaleLocks,
     UnusedKeys,
     StaleTokens,
+    Removals,
     VanishedSnapshots,
     Leftovers,
     Retention,
@@ -57,7 +64,7 @@ enum Reconciler {
 }
 
 impl Reconciler {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::ExpiredLeases,
         Self::DuePlans,
         Self::Schedules,
@@ -68,6 +75,7 @@ impl Reconciler {
         Self::StaleLocks,
         Self::UnusedKeys,
         Self::StaleTokens,
+        Self::Removals,
         Self::VanishedSnapshots,
         Self::Leftovers,
         Self::Retention,
@@ -82,7 +90,7 @@ impl Reconciler {
             Self::NodeHeartbeat => (inner.options.lease / 3).min(10 * SECOND),
             Self::DuePlans => inner.options.poll.min(SECOND),
             Self::InterruptedRestores | Self::Configuration | Self::StaleLocks | Self::WaitingJobs => 5 * SECOND,
-            Self::DeadNodes | Self::UnusedKeys | Self::Schedules => MINUTE,
+            Self::DeadNodes | Self::UnusedKeys | Self::Schedules | Self::Removals => MINUTE,
             // Looks at every backup there is.
             Self::Retention | Self::Care => 10 * MINUTE,
             Self::StaleTokens | Self::VanishedSnapshots | Self::Leftovers | Self::OldOccurrences => HOUR,
@@ -91,7 +99,11 @@ impl Reconciler {
 
     fn reads_stores(self) -> bool {
         match self {
-            Self::InterruptedRestores | Self::Configuration | Self::StaleLocks | Self::VanishedSnapshots => true,
+            Self::InterruptedRestores
+            | Self::Configuration
+            | Self::StaleLocks
+            | Self::Removals
+            | Self::VanishedSnapshots => true,
             Self::ExpiredLeases
             | Self::DuePlans
             | Self::Schedules
@@ -109,20 +121,21 @@ impl Reconciler {
 
     async fn pass(self, inner: &Arc<Inner>, state: &mut configuration::Seen) -> Result<()> {
         match self {
-            Self::ExpiredLeases => leases::take_back(inner).await,
+            Self::ExpiredLeases => take_back_abandoned(inner).await,
             Self::DuePlans => plans::start_due(inner).await,
             Self::Schedules => schedules::look_over(inner).await,
             Self::InterruptedRestores => finish_interrupted(inner).await.map(drop),
             Self::NodeHeartbeat => inner.register_node().await,
             Self::Configuration => configuration::capture(inner, state).await,
-            Self::DeadNodes => dead_nodes(inner).await,
+            Self::DeadNodes => dead_nodes::end_their_jobs(inner).await,
             Self::StaleLocks => stale_locks(inner).await,
             Self::UnusedKeys => {
                 inner.storage.forget_unused(&inner.work.vaults_in_use());
-                Ok(())
+                unused_passcodes(inner).await
             }
             Self::StaleTokens => stale_tokens(inner).await,
-            Self::VanishedSnapshots => vanished::mark(inner).await,
+            Self::Removals => removals::look_into(inner).await,
+            Self::VanishedSnapshots => vanished::mark(inner).await.and(remove_retired(inner).await),
             Self::Leftovers => leftovers::remove(inner).await,
             Self::Retention => retention_pass(inner).await,
             Self::WaitingJobs => waiting::note(inner).await,
@@ -135,7 +148,7 @@ impl Reconciler {
 /// What must be in order before the first job is claimed.
 pub(crate) async fn at_start(inner: &Arc<Inner>) -> Result<()> {
     leases::of_another_time(inner).await?;
-    leases::take_back(inner).await?;
+    take_back_own(inner).await?;
     finish_interrupted(inner).await.map(drop)
 }
 
@@ -182,16 +195,12 @@ impl Engine {
     }
 }
 
-/// Jobs that only a dead process could run: their passcode died with it.
-async fn dead_nodes(inner: &Arc<Inner>) -> Result<()> {
-    let now = inner.clock.now();
-    let lease = TimeDelta::from_std(inner.options.lease).unwrap_or(TimeDelta::minutes(1));
-    for node in inner.db.nodes().await? {
-        if node.id == inner.node || now - node.heartbeat_at < lease * DEAD_AFTER_LEASES {
-            continue;
-        }
-        for job in inner.db.fail_held_by(node.id, now).await? {
-            tracing::warn!(job.id = %job, node.id = %node.id, "a job ended: the node that knew its passcode is gone");
+/// Of jobs that another node has ended.
+async fn unused_passcodes(inner: &Arc<Inner>) -> Result<()> {
+    for job in inner.work.jobs_with_passcodes() {
+        // A job that is not there yet is about to be.
+        if inner.db.job(job).await?.is_some_and(|found| found.state.is_terminal()) {
+            inner.work.drop_passcode(job);
         }
     }
     Ok(())
@@ -200,26 +209,32 @@ async fn dead_nodes(inner: &Arc<Inner>) -> Result<()> {
 /// Lock files of runs that are over. Those in passcode vaults wait for the passcode; restic takes them for stale after a while.
 async fn stale_locks(inner: &Arc<Inner>) -> Result<()> {
     for lock in inner.db.stale_locks().await? {
-        let Some(row) = inner.db.vault_row(lock.vault).await? else {
-            inner.db.release_lock(lock.vault, &lock.lock).await?;
-            continue;
-        };
-        let Some(store) = inner.db.store_row(row.vault.store).await? else { continue };
-        if row.sealed_password.is_some() {
-            let shared = Arc::clone(inner);
-            let name = lock.lock.clone();
-            blocking(move || {
-                let vault = open_for_reading(&shared, &store, &row, None)?;
-                match name.parse() {
-                    Ok(id) => vault.remove_locks(&[id]).map_err(crate::failure::from_vault),
-                    Err(_) => Ok(()),
-                }
-            })
-            .await?;
+        if let Err(error) = remove_stale(inner, &lock).await {
+            // A store that does not answer must not keep those of the others from being removed.
+            tracing::warn!(vault.id = %lock.vault, %error, "a lock of a run that is over could not be removed");
         }
-        inner.db.release_lock(lock.vault, &lock.lock).await?;
     }
     Ok(())
+}
+
+async fn remove_stale(inner: &Arc<Inner>, lock: &LockRow) -> Result<()> {
+    let Some(row) = inner.db.vault_row(lock.vault).await? else {
+        return inner.db.release_lock(lock.vault, &lock.lock).await;
+    };
+    let Some(store) = inner.db.store_row(row.vault.store).await? else { return Ok(()) };
+    if row.sealed_password.is_some() {
+        let shared = Arc::clone(inner);
+        let name = lock.lock.clone();
+        blocking(move || {
+            let vault = open_for_reading(&shared, &store, &row, None)?;
+            match name.parse() {
+                Ok(id) => vault.remove_locks(&[id]).map_err(crate::failure::from_vault),
+                Err(_) => Ok(()),
+            }
+        })
+        .await?;
+    }
+    inner.db.release_lock(lock.vault, &lock.lock).await
 }
 
 async fn stale_tokens(inner: &Arc<Inner>) -> Result<()> {

@@ -59,6 +59,7 @@ async fn start_one(inner: &Arc<Inner>, due: DueTask) -> Result<()> {
                 task: Some(task.name.clone()),
                 range: task.merge_window.map_or(MergeRange::EVERYTHING, MergeRange::Days),
                 zone: task.schedule.zone,
+                as_of: Some(schedule::latest(&task.schedule, due, inner.clock.now())),
                 job_attributes: Vec::new(),
             };
             start_merge(inner, &scheduler(), request, Some(occurrence.clone())).await

@@ -88,7 +88,10 @@ async fn is_leftover(inner: &Inner, part: PartId, snapshot: &str) -> Result<bool
 }
 
 /// The names of a vault's snapshots; without the passcode, too.
-async fn present(inner: &Arc<Inner>, row: &VaultRow) -> Result<HashSet<String>> {
+pub(super) async fn present(inner: &Arc<Inner>, row: &VaultRow) -> Result<HashSet<String>> {
+    if row.retired_at.is_some() {
+        return Ok(HashSet::new());
+    }
     let Some(store) = inner.db.store_row(row.vault.store).await? else { return Ok(HashSet::new()) };
     let (inner, path) = (Arc::clone(inner), row.vault.path.clone());
     blocking(move || {
@@ -100,7 +103,7 @@ async fn present(inner: &Arc<Inner>, row: &VaultRow) -> Result<HashSet<String>> 
     .await
 }
 
-async fn mark_lost(inner: &Inner, part: &Part, snapshot: &str) -> Result<()> {
+pub(super) async fn mark_lost(inner: &Inner, part: &Part, snapshot: &str) -> Result<()> {
     let sentence = format!("The snapshot {snapshot} of {} has vanished from its store.", part.source_name);
     if inner.db.mark_part_lost(part.id, &sentence, inner.clock.now()).await? {
         tracing::error!(part.id = %part.id, backup.id = %part.backup, "{sentence}");

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use crate::{domain::Result, service::Inner, workers};
+use crate::{
+    domain::{Result, Waiting},
+    service::Inner,
+    workers,
+};
 
 /// Who waits for less is about to begin.
 const PATIENCE: TimeDelta = TimeDelta::seconds(3);
@@ -23,7 +27,9 @@ pub(super) async fn note(inner: &Arc<Inner>) -> Result<()> {
     let limits = workers::limits(inner);
     for job in inner.db.queued_before(now - PATIENCE, MOST).await? {
         if let Some(waiting) = inner.db.why_waiting(job, now, inner.node, &limits).await? {
-            inner.db.note_waiting(job, &waiting.sentence(), now).await?;
+            // The node that can run it knows more: what another one sees is said only while nothing else is.
+            let replaces = !matches!(waiting, Waiting::Node(_));
+            inner.db.note_waiting(job, &waiting.sentence(), replaces, now).await?;
         }
     }
     Ok(())

@@ -143,7 +143,8 @@ pub(crate) async fn gather(inner: &Inner) -> Result<Gathered> {
     }
     let mut vaults = Vec::new();
     for vault in db.vaults().await? {
-        let Some(VaultRow { vault, sealed_password: _, locator }) = db.vault_row(vault.id).await? else { continue };
+        let Some(row) = db.vault_row(vault.id).await? else { continue };
+        let VaultRow { vault, sealed_password: _, locator, retired_at: _ } = row;
         vaults.push(value(&CapturedVault { vault, locator: locator.map(hex::encode) })?);
     }
     for (source, sealed) in db.source_secrets().await? {

@@ -91,6 +91,7 @@ impl Rebuild<'_> {
             vault: record(id, VaultKind::Server, SERVER_VAULT),
             sealed_password: Some(sealed),
             locator: None,
+            retired_at: None,
         }];
         for path in survey.passcode_vaults.keys() {
             let known = captured.iter().find(|found| found.vault.store == store.id && found.vault.path == *path);
@@ -105,7 +106,8 @@ impl Rebuild<'_> {
                 // Nothing tells of a backup in it.
                 (None, None) => continue,
             };
-            rows.push(VaultRow { vault: record(id, VaultKind::Passcode, path), sealed_password: None, locator });
+            let vault = record(id, VaultKind::Passcode, path);
+            rows.push(VaultRow { vault, sealed_password: None, locator, retired_at: None });
         }
         Ok(rows)
     }

@@ -102,8 +102,11 @@ async fn end(context: &Arc<RunContext>, outcome: JobResult<Ending>) -> Result<()
         tracing::info!(job.id = %run.job, job.retry = retry, cause = ?error.source, "{line}");
     }
     let text = redact::redact(&line, context.passcode().ok());
-    let lines = [LogLine { at: now, text }];
+    // With what could not be written before, while the database was away.
+    let mut lines = std::mem::take(&mut context.board().lines);
+    lines.push(LogLine { at: now, text });
     patiently(context, || db.append_log(run.job, &lines)).await?;
+    patiently(context, || ticker::write_warnings(context)).await?;
     close_steps(context, &outcome).await?;
     context.point("ending");
     let answer = match verdict {
@@ -128,6 +131,9 @@ fn judge(context: &RunContext, outcome: &JobResult<Ending>) -> Verdict {
         Verdict::Over(Finish { state, failure, delete_backup })
     };
     let failed = match outcome {
+        Ok(Ending::NotYet(_)) if context.was_cancelled() && !context.was_lost() => {
+            return finish(JobState::Cancelled, None);
+        }
         Ok(Ending::NotYet(not_before)) => {
             return Verdict::Back(HandBack { not_before: Some(*not_before), counts: false });
         }

@@ -96,22 +96,40 @@ async fn follow_locks(context: &RunContext) -> Result<()> {
 async fn flush(context: &RunContext) -> Result<()> {
     let (db, run, now) = (&context.inner.db, context.run(), context.inner.clock.now());
     let started = context.job().started_at.unwrap_or(now);
-    let (update, warnings, lines) = {
-        let mut board = context.board();
-        let update = std::mem::take(&mut board.progress_changed).then(|| board.update(started, now));
-        let warnings = std::mem::take(&mut board.warnings_changed).then(|| board.warnings.clone());
-        (update, warnings, std::mem::take(&mut board.lines))
-    };
+    // What is not written stays on the board until it is.
+    let lines = context.board().lines.clone();
     if !lines.is_empty() {
         db.append_log(run.job, &lines).await?;
+        context.board().lines.drain(..lines.len());
     }
-    if let Some(update) = update
-        && !db.write_progress(run, &update, now).await?.is_held()
-    {
-        context.lose();
+    let update = {
+        let board = context.board();
+        board.progress_changed.then(|| board.update(started, now))
+    };
+    if let Some(update) = update {
+        context.board().progress_changed = false;
+        match db.write_progress(run, &update, now).await {
+            Ok(fenced) if fenced.is_held() => {}
+            Ok(_) => context.lose(),
+            Err(error) => {
+                context.board().progress_changed = true;
+                return Err(error);
+            }
+        }
     }
-    if let Some(warnings) = warnings {
-        db.write_warnings(run, &warnings, now).await?;
+    write_warnings(context).await
+}
+
+/// The whole list, if there is something new in it.
+pub(super) async fn write_warnings(context: &RunContext) -> Result<()> {
+    let warnings = {
+        let mut board = context.board();
+        std::mem::take(&mut board.warnings_changed).then(|| board.warnings.clone())
+    };
+    let Some(warnings) = warnings else { return Ok(()) };
+    let written = context.inner.db.write_warnings(context.run(), &warnings, context.inner.clock.now()).await;
+    if written.is_err() {
+        context.board().warnings_changed = true;
     }
-    Ok(())
+    written.map(drop)
 }

@@ -84,6 +84,27 @@ pub fn following(schedule: &Schedule, base: DateTime<Utc>, now: DateTime<Utc>) -
     None
 }
 
+/// The last run of the series that is not later than `now`; `due` is one of them. Of several that were missed it is the one that counts.
+pub fn latest(schedule: &Schedule, due: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let walk = |begin| upcoming(schedule, begin).take_while(|run| *run <= now).last().unwrap_or(due);
+    match &schedule.rule {
+        Rule::Every { count, unit: Unit::Minutes, at: _ } => {
+            let step = TimeDelta::minutes(i64::from(*count).max(1));
+            let missed = (now - due).num_minutes().max(0) / step.num_minutes();
+            due + TimeDelta::minutes(missed * step.num_minutes())
+        }
+        Rule::Every { count: _, unit: Unit::Hours | Unit::Days | Unit::Weeks, at: _ }
+        | Rule::Weekday { count: _, weekday: _, at: _ } => walk(due),
+        // The calendar alone decides: it is looked at from now back, in ever larger steps.
+        Rule::HoursOfDay { hours: _ } | Rule::Cron { cron: _, bounds: _ } => {
+            let steps = std::iter::successors(Some(TimeDelta::minutes(1)), |step| Some(*step * 2));
+            let begins = steps.map(|step| now - step).take_while(|begin| *begin > due);
+            let begin = begins.into_iter().find(|begin| next(schedule, *begin).is_some_and(|run| run <= now));
+            walk(begin.unwrap_or(due))
+        }
+    }
+}
+
 /// The runs after `base`, one after the other; the bound on their number is kept.
 pub fn upcoming(schedule: &Schedule, base: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + '_ {
     let most = most_runs(schedule).map_or(usize::MAX, |runs| usize::try_from(runs).unwrap_or(usize::MAX));

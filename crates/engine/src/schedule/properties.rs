@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use proptest::prelude::*;
 
 use super::{
-    following, local, next,
+    following, latest, local, next,
     reference::{self, DayMeaning, Meaning},
 };
 use crate::domain::{Bounds, Cron, CronStyle, Rule, Schedule, TimeOfDay, Unit};
@@ -223,10 +223,14 @@ proptest! {
         }
         // What was missed is passed over to the first of the series that is ahead.
         let now = base + TimeDelta::minutes(ahead);
-        let mut expected = found;
+        let (mut missed, mut expected) = (None, found);
         while expected <= now {
+            missed = Some(expected);
             expected = next(&schedule, expected).unwrap();
         }
         prop_assert_eq!(following(&schedule, base, now), Some(expected));
+        if let Some(missed) = missed {
+            prop_assert_eq!(latest(&schedule, found, now), missed);
+        }
     }
 }

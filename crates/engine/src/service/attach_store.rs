@@ -150,7 +150,7 @@ fn server_vault(
 fn vault_row(store: &Store, state: &StoreState, created_at: DateTime<Utc>) -> Result<VaultRow> {
     let (id, kind, path) = (VaultId(Uuid::now_v7()), VaultKind::Server, SERVER_VAULT.to_owned());
     let vault = VaultRecord { id, store: store.id, kind, path, created_at };
-    Ok(VaultRow { vault, sealed_password: Some(state.sealed_password()?), locator: None })
+    Ok(VaultRow { vault, sealed_password: Some(state.sealed_password()?), locator: None, retired_at: None })
 }
 
 /// Absolute paths without symbolic links; prefixes without slashes at their ends.

@@ -42,7 +42,7 @@ pub(crate) async fn start(
     occurrence: Option<Occurrence>,
 ) -> Result<Option<Job>> {
     caller.require(Role::Operator)?;
-    let StartMerge { repository, task, range, zone, job_attributes } = request;
+    let StartMerge { repository, task, range, zone, as_of, job_attributes } = request;
     let (repository, store) = ready_repository(inner, caller, repository).await?;
     check_order(inner, &range).await?;
     let priority = if occurrence.is_some() { priority::SCHEDULED } else { priority::ASKED_FOR };
@@ -50,11 +50,12 @@ pub(crate) async fn start(
     let job = new_job(inner, caller, JobKind::Merge, about, task);
     let vault = inner.db.server_vault(store.id).await?.map(|row| row.vault.id);
     let at = ObjectRef::new(ObjectKind::Repository, repository.id.0);
+    let params = merge::Params { range, zone, as_of, decided: None };
     let enqueue = Enqueue {
         labels: label_job(inner, &job, job_attributes),
         job: NewJob {
             scopes: merge::scopes(repository.id, vault),
-            params: serde_json::to_value(merge::Params { range, zone, decided: None })
+            params: serde_json::to_value(params)
                 .map_err(|error| Error::internal("A job could not be written.").because(error))?,
             priority,
             not_before: None,

@@ -27,8 +27,10 @@ mod verification;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 pub use downloads::Download;
 pub use maintenance::StartMaintenance;
+use uuid::Uuid;
 
 pub(crate) use self::{
     attach_store::{check_name as check_store_name, plain as plain_location},
@@ -43,11 +45,11 @@ use crate::{
     access::Access,
     clock::Clock,
     data_directory::{DataDirectory, ServerLock},
-    db::{AuditEntry, Database},
+    db::{AuditEntry, Database, Lease},
     domain::{Caller, Error, ErrorCode, JobKind, Namer, ObjectRef, Result},
     options::EngineOptions,
     point::Point,
-    reconcilers::{LeaseWatch, ScheduleWatch},
+    reconcilers::{ScheduleWatch, Unmoved},
     secrets::ServerKey,
     storage::Storage,
     workers::Work,
@@ -77,7 +79,9 @@ pub(crate) struct Inner {
     pub(crate) storage: Storage,
     pub(crate) work: Work,
     pub(crate) schedule_watch: ScheduleWatch,
-    pub(crate) lease_watch: LeaseWatch,
+    pub(crate) lease_watch: Unmoved<Lease>,
+    /// Other nodes, and when each last said that it lives.
+    pub(crate) node_watch: Unmoved<(Uuid, DateTime<Utc>)>,
     /// Held for as long as the engine lives, when it is a server's.
     pub(crate) _server_lock: Option<ServerLock>,
 }

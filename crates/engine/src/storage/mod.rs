@@ -1,7 +1,7 @@
 //! From rows to opened stores and vaults. Everything here blocks.
 //!
 //! A vault is opened once in a process: its writer, its index and the set of blobs on their way are shared by all jobs
-//! (DESIGN section 5). Vaults of passcodes are forgotten some minutes after their last use.
+//! (DESIGN section 5). Vaults of passcodes are forgotten some minutes after their last use, and looked at before each further one.
 
 pub(crate) mod catalogue;
 pub(crate) mod nesting;
@@ -164,7 +164,7 @@ impl Storage {
         Vault::create(backend, password, Kdf::default(), self.options.clone()).map_err(from_vault)
     }
 
-    /// The vault of a passcode that is written to: made anew when its last backup was deleted, and its folder with it.
+    /// The vault of a passcode that is written to. Where its folder is gone, which no forget of ours leaves so, it is made anew.
     pub(crate) fn passcode_vault_to_write(
         &self,
         store: &StoreRow,
@@ -214,11 +214,11 @@ impl Storage {
     pub(crate) fn passcode_vault(&self, store: &StoreRow, row: &VaultRow, passcode: &SecretText) -> Result<Vault> {
         // The locator has shown that the passcode is right; whoever comes here without that pays scrypt.
         let proven = row.locator.as_deref() == Some(self.locators.locate(&store.salt, passcode)?.as_slice());
-        if proven && let Some(vault) = self.kept(row.vault.id) {
+        if proven && let Some(vault) = self.kept_passcode_vault(row.vault.id)? {
             return Ok(vault);
         }
         let _turn = lock_unless_interrupted(&self.opening).map_err(from_vault)?;
-        if proven && let Some(vault) = self.kept(row.vault.id) {
+        if proven && let Some(vault) = self.kept_passcode_vault(row.vault.id)? {
             return Ok(vault);
         }
         let password = Password::new(passcode.expose().as_bytes());
@@ -255,11 +255,32 @@ impl Storage {
         lock(&self.opened).remove(&id);
     }
 
+    /// Lets go of an opened vault that lies no longer at its place. One that was opened there since stays: jobs may be at work in it.
+    fn let_go_of(&self, id: VaultId, gone: &Vault) {
+        let mut opened = lock(&self.opened);
+        if opened.get(&id).is_some_and(|found| found.vault.id() == gone.id()) {
+            opened.remove(&id);
+        }
+    }
+
     /// Wipes the keys of passcode vaults that nobody has used for some minutes. A vault that a job works in stays the one that is
     /// opened: a second one would not know the first one's locks and blobs.
     pub(crate) fn forget_unused(&self, in_use: &HashSet<VaultId>) {
         let used = |opened: &Opened| opened.last_use.is_none_or(|at| at.elapsed() < PASSCODE_VAULT_KEPT);
         lock(&self.opened).retain(|id, opened| in_use.contains(id) || used(opened));
+    }
+
+    /// The opened vault of a passcode, for as long as it is the one that lies at its place. Server vaults are never removed; this one may
+    /// have been, by another node or by hand, and another one made there under a master key of its own: what the old one writes
+    /// there could never be read again.
+    fn kept_passcode_vault(&self, id: VaultId) -> Result<Option<Vault>> {
+        let Some(vault) = self.kept(id) else { return Ok(None) };
+        if vault.is_still_there().map_err(from_vault)? {
+            return Ok(Some(vault));
+        }
+        tracing::warn!(vault.id = %id, "an opened vault lies no longer at its place; it is opened anew");
+        self.let_go_of(id, &vault);
+        Ok(None)
     }
 
     fn kept(&self, id: VaultId) -> Option<Vault> {

@@ -134,6 +134,7 @@ async fn a_vault_is_made_once_for_each_locator(place: Place) {
         },
         sealed_password: None,
         locator: Some(vec![locator; 16]),
+        retired_at: None,
     };
     let first = place.db.insert_vault(&passcode("p/1", 1)).await.unwrap();
     let again = place.db.insert_vault(&passcode("p/2", 1)).await.unwrap();

@@ -12,6 +12,7 @@ contract!(
     a_heartbeat_keeps_the_lease_and_brings_the_cancel_flag,
     an_expired_job_is_retried_until_its_limit,
     a_cancelled_job_whose_lease_expired_ends_cancelled,
+    a_cancelled_job_that_is_handed_back_ends_cancelled,
     a_lease_of_a_clock_that_was_set_back_ends_at_its_nodes_start,
     a_lease_of_a_clock_that_was_ahead_ends_unless_it_is_extended,
     a_handed_back_job_keeps_its_finished_parts,
@@ -36,8 +37,8 @@ async fn a_run_that_lost_its_job_writes_nothing(place: Place) {
     let lost = claim(db, NODE, 1).await.unwrap().run;
     db.begin_backup(lost, BackupKind::Full, at(2), &no_names).await.unwrap().held().unwrap();
     db.begin_part(lost, part, at(2)).await.unwrap().held().unwrap();
-    assert_eq!(db.take_back_expired(at(1 + LEASE)).await.unwrap(), [], "a lease lasts to its very end");
-    assert_eq!(db.take_back_expired(at(2 + LEASE)).await.unwrap().len(), 1);
+    assert_eq!(take_back_expired(db, at(1 + LEASE)).await, [], "a lease lasts to its very end");
+    assert_eq!(take_back_expired(db, at(2 + LEASE)).await.len(), 1);
     let late = at(3 + LEASE);
     for again in [false, true] {
         if again {
@@ -99,7 +100,7 @@ async fn a_heartbeat_keeps_the_lease_and_brings_the_cancel_flag(place: Place) {
     let run = claim(db, NODE, 0).await.unwrap().run;
     let beat = db.heartbeat(run, at(1_000)).await.unwrap().held().unwrap();
     assert_eq!(beat, Heartbeat { cancel_requested: false });
-    assert_eq!(db.take_back_expired(at(999)).await.unwrap(), []);
+    assert_eq!(take_back_expired(db, at(999)).await, []);
     let job = db.cancel_job(run.job, at(2), &audit("job.cancel")).await.unwrap().unwrap();
     assert_eq!((job.state, job.cancel_requested), (JobState::Running, true));
     let beat = db.heartbeat(run, at(1_000)).await.unwrap().held().unwrap();
@@ -118,7 +119,7 @@ async fn an_expired_job_is_retried_until_its_limit(place: Place) {
         db.begin_backup(run, BackupKind::Full, at(now), &no_names).await.unwrap().held().unwrap();
         db.begin_part(run, request.backup.as_ref().unwrap().parts[0].id, at(now)).await.unwrap().held().unwrap();
         let state = if attempt == 3 { JobState::Failed } else { JobState::Queued };
-        let taken = db.take_back_expired(at(now + 500)).await.unwrap();
+        let taken = take_back_expired(db, at(now + 500)).await;
         assert_eq!(taken, [TakenBack { job, kind: JobKind::Backup, attempt, state }]);
         let backup = db.backup(backup).await.unwrap().unwrap();
         let expected = if attempt == 3 { BackupState::Failed } else { BackupState::Queued };
@@ -137,12 +138,12 @@ async fn a_lease_of_a_clock_that_was_set_back_ends_at_its_nodes_start(place: Pla
     let request = world.backup(&world.repository, at(0));
     db.enqueue(&request).await.unwrap();
     let run = claim(db, NODE, 10_000).await.unwrap().run;
-    assert_eq!(db.take_back_expired(at(100)).await.unwrap(), [], "it ends in three hours");
+    assert_eq!(take_back_expired(db, at(100)).await, [], "it ends in three hours");
     let latest = at(100 + 2 * LEASE);
     assert_eq!(db.expire_leases_beyond(OTHER_NODE, latest, at(100)).await.unwrap(), 0, "another node's are its own");
     assert_eq!(db.expire_leases_beyond(NODE, at(20_000), at(100)).await.unwrap(), 0, "a lease that may be is left");
     assert_eq!(db.expire_leases_beyond(NODE, latest, at(100)).await.unwrap(), 1);
-    assert_eq!(db.take_back_expired(at(100)).await.unwrap()[0].attempt, run.attempt);
+    assert_eq!(take_back_expired(db, at(100)).await[0].attempt, run.attempt);
 }
 
 async fn a_lease_of_a_clock_that_was_ahead_ends_unless_it_is_extended(place: Place) {
@@ -150,14 +151,13 @@ async fn a_lease_of_a_clock_that_was_ahead_ends_unless_it_is_extended(place: Pla
     let request = world.backup(&world.repository, at(0));
     db.enqueue(&request).await.unwrap();
     let run = claim(db, OTHER_NODE, 10_000).await.unwrap().run;
-    assert_eq!(db.leases_beyond(at(20_000)).await.unwrap(), []);
-    let found = db.leases_beyond(at(100 + 2 * LEASE)).await.unwrap();
-    assert_eq!(found, [Lease { run, until: at(10_000 + LEASE) }]);
+    let found = db.leases().await.unwrap();
+    assert_eq!(found, [Lease { run, owner: OTHER_NODE, until: at(10_000 + LEASE) }]);
     assert!(matches!(db.heartbeat(run, at(10_010 + LEASE)).await.unwrap(), Fenced::Held(_)));
     assert!(!db.expire_lease(found[0], at(99)).await.unwrap(), "it lives");
-    let found = db.leases_beyond(at(100 + 2 * LEASE)).await.unwrap();
+    let found = db.leases().await.unwrap();
     assert!(db.expire_lease(found[0], at(99)).await.unwrap());
-    assert_eq!(db.take_back_expired(at(100)).await.unwrap()[0].job, run.job);
+    assert_eq!(take_back_expired(db, at(100)).await[0].job, run.job);
     assert!(matches!(db.heartbeat(run, at(10_020 + LEASE)).await.unwrap(), Fenced::Lost), "it comes back too late");
 }
 
@@ -167,8 +167,23 @@ async fn a_cancelled_job_whose_lease_expired_ends_cancelled(place: Place) {
     db.enqueue(&request).await.unwrap();
     let run = claim(db, NODE, 0).await.unwrap().run;
     db.cancel_job(run.job, at(1), &audit("job.cancel")).await.unwrap();
-    assert_eq!(db.take_back_expired(at(100)).await.unwrap()[0].state, JobState::Cancelled);
+    assert_eq!(take_back_expired(db, at(100)).await[0].state, JobState::Cancelled);
     assert_eq!(db.backup(request.backup.unwrap().id).await.unwrap().unwrap().state, BackupState::Cancelled);
+}
+
+async fn a_cancelled_job_that_is_handed_back_ends_cancelled(place: Place) {
+    let (db, world) = (&place.db, World::create(&place.db).await);
+    let request = world.backup(&world.repository, at(0));
+    db.enqueue(&request).await.unwrap();
+    let run = claim(db, NODE, 0).await.unwrap().run;
+    // Heard by nobody: the run ends in this moment, to be tried again in an hour.
+    db.cancel_job(run.job, at(1), &audit("job.cancel")).await.unwrap();
+    let back = HandBack { not_before: Some(at(3_600)), counts: true };
+    db.hand_back(run, &back, at(2)).await.unwrap().held().unwrap();
+    let job = db.job(run.job).await.unwrap().unwrap();
+    assert_eq!((job.state, job.finished_at), (JobState::Cancelled, Some(at(2))));
+    assert_eq!(db.backup(request.backup.unwrap().id).await.unwrap().unwrap().state, BackupState::Cancelled);
+    assert!(db.live_jobs_on(Resource::Repository, world.repository.id.0).await.unwrap().is_empty());
 }
 
 async fn a_handed_back_job_keeps_its_finished_parts(place: Place) {
@@ -219,7 +234,7 @@ async fn a_finished_job_stays_as_it_is(place: Place) {
     assert!(!db.finish(run, &succeeded(), at(2)).await.unwrap().is_held());
     assert!(!db.hand_back(run, &HandBack { not_before: None, counts: false }, at(2)).await.unwrap().is_held());
     db.cancel_job(run.job, at(3), &audit("job.cancel")).await.unwrap();
-    assert_eq!(db.take_back_expired(at(9_999)).await.unwrap(), []);
+    assert_eq!(take_back_expired(db, at(9_999)).await, []);
     assert_eq!(db.job(run.job).await.unwrap(), before);
     let wrong = Finish { state: JobState::Queued, failure: None, delete_backup: false };
     assert_eq!(db.finish(run, &wrong, at(4)).await.unwrap_err().code, ErrorCode::Internal);
@@ -281,7 +296,7 @@ async fn locks_of_runs_that_are_over_are_found(place: Place) {
     db.record_lock(&lock("aa")).await.unwrap().held().unwrap();
     db.record_lock(&lock("bb")).await.unwrap().held().unwrap();
     assert_eq!(db.stale_locks().await.unwrap(), []);
-    db.take_back_expired(at(100)).await.unwrap();
+    take_back_expired(db, at(100)).await;
     assert_eq!(db.stale_locks().await.unwrap(), [lock("aa"), lock("bb")]);
     db.release_lock(world.vault.id, "aa").await.unwrap();
     assert_eq!(db.stale_locks().await.unwrap(), [lock("bb")]);

@@ -101,6 +101,7 @@ pub fn vault(store: StoreId) -> VaultRow {
         },
         sealed_password: Some(vec![1, 2, 3]),
         locator: None,
+        retired_at: None,
     }
 }
 
@@ -116,6 +117,13 @@ pub fn repository(name: &str, store: StoreId) -> Repository {
         created_at: at(0),
         updated_at: at(0),
     }
+}
+
+/// Takes back all jobs whose lease is over at that time.
+pub async fn take_back_expired(db: &Database, now: DateTime<Utc>) -> Vec<TakenBack> {
+    let leases = db.leases().await.unwrap();
+    let over: Vec<Lease> = leases.into_iter().filter(|lease| lease.until < now).collect();
+    db.take_back(&over, now).await.unwrap()
 }
 
 /// A source, a default store with its vault, and a repository in it.

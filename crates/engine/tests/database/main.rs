@@ -14,6 +14,7 @@ mod fixtures;
 mod merges;
 mod names;
 mod parity;
+mod passcode_vaults;
 mod queue;
 mod schedule;
 

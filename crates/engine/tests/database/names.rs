@@ -86,7 +86,7 @@ async fn a_backup_is_named_once_at_its_first_claim(place: Place) {
     let name = backup.point.unwrap().to_rfc3339();
     let object = ObjectRef::new(ObjectKind::Backup, backup.id.0);
     assert_eq!(db.resolve("arcgis.backup", &name).await.unwrap(), Some(object));
-    db.take_back_expired(at(100)).await.unwrap();
+    take_back_expired(db, at(100)).await;
     let run = claim(db, NODE, 200).await.unwrap().run;
     db.begin_backup(run, BackupKind::Full, at(201), &names).await.unwrap().held().unwrap();
     assert_eq!(db.aliases("arcgis.backup", &[object]).await.unwrap()[&object], name);

@@ -426,10 +426,10 @@ async fn a_queued_job_can_say_why_it_waits(place: Place) {
     assert!(matches!(waiting, Waiting::Maintenance(_)) && sentence.contains("12:16:40 UTC"), "{sentence}");
     // Its log tells each reason once.
     for sentence in ["A.", "A.", "B."] {
-        db.note_waiting(shares, sentence, at(11)).await.unwrap();
+        db.note_waiting(shares, sentence, true, at(11)).await.unwrap();
     }
     let lines: Vec<String> = db.job_log(shares, 10).await.unwrap().into_iter().map(|line| line.text).collect();
     assert_eq!(lines, ["Waits: A.", "Waits: B."]);
-    db.note_waiting(first, "C.", at(12)).await.unwrap();
+    db.note_waiting(first, "C.", true, at(12)).await.unwrap();
     assert_eq!(db.job_log(first, 10).await.unwrap(), [], "a job that runs does not wait");
 }

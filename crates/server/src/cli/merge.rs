@@ -23,8 +23,14 @@ pub async fn run(common: &Common, arguments: MergeArguments) -> Result<(), Strin
             to: to.map_or(MergeEnd::Newest, |id| MergeEnd::Backup(BackupId(id))),
         },
     };
-    let request =
-        StartMerge { repository: repository.id, task: None, range, zone: engine.zone(), job_attributes: Vec::new() };
+    let request = StartMerge {
+        repository: repository.id,
+        task: None,
+        range,
+        zone: engine.zone(),
+        as_of: None,
+        job_attributes: Vec::new(),
+    };
     let job = engine.start_merge(caller, request).await.map_err(sentence)?;
     let job = session.follow(job.id, false, true).await?;
     for warning in &job.warnings {

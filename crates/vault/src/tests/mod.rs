@@ -13,6 +13,7 @@ mod prune_beside;
 mod prune_crashes;
 mod prune_figures;
 mod prune_random;
+mod replaced;
 mod restic;
 mod s3;
 mod scene;
