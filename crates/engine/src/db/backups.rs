@@ -58,7 +58,14 @@ impl Database {
     /// Succeeded parts of a vault, for the reconciler that compares them with the snapshots there.
     pub async fn parts_in_vault(&self, vault: VaultId) -> Result<Vec<Part>> {
         in_read!(self, tx => {
-            tx.parts_in_vault(vault).await?.into_iter().map(PartRow::into_part).collect::<Sql<_>>()?
+            tx.parts_in_vault(vault, "succeeded").await?.into_iter().map(PartRow::into_part).collect::<Sql<_>>()?
+        })
+    }
+
+    /// Parts of a vault whose snapshots have vanished.
+    pub async fn lost_parts_in_vault(&self, vault: VaultId) -> Result<Vec<Part>> {
+        in_read!(self, tx => {
+            tx.parts_in_vault(vault, "lost").await?.into_iter().map(PartRow::into_part).collect::<Sql<_>>()?
         })
     }
 
@@ -67,6 +74,15 @@ impl Database {
         in_write!(self, tx => {
             let Some(backup) = tx.lose_part(part, sentence, now).await? else { return Ok(false) };
             tx.lose_backup(BackupId(backup), sentence, now).await?;
+            true
+        })
+    }
+
+    /// Its snapshot is there again: the part is no longer `Lost`, nor is a backup that has lost no other. `false` when it was not lost.
+    pub async fn mark_part_found(&self, part: PartId) -> Result<bool> {
+        in_write!(self, tx => {
+            let Some(backup) = tx.find_part(part).await? else { return Ok(false) };
+            tx.find_backup(BackupId(backup)).await?;
             true
         })
     }
@@ -161,11 +177,13 @@ impl Tx {
         .await?)
     }
 
-    async fn parts_in_vault(&mut self, vault: VaultId) -> Sql<Vec<PartRow>> {
-        Ok(sqlx::query_as("SELECT * FROM parts WHERE vault_id = $1 AND state = 'succeeded' ORDER BY id")
-            .bind(vault.0)
-            .fetch_all(&mut *self.0)
-            .await?)
+    async fn parts_in_vault(&mut self, vault: VaultId, state: &str) -> Sql<Vec<PartRow>> {
+        // The state is a word of ours; written out, so that the index of those that succeeded serves.
+        let text = match state {
+            "lost" => "SELECT * FROM parts WHERE vault_id = $1 AND state = 'lost' ORDER BY id",
+            _ => "SELECT * FROM parts WHERE vault_id = $1 AND state = 'succeeded' ORDER BY id",
+        };
+        Ok(sqlx::query_as(text).bind(vault.0).fetch_all(&mut *self.0).await?)
     }
 
     async fn set_keep_until(&mut self, id: BackupId, keep_until: Option<DateTime<Utc>>) -> Sql<bool> {
@@ -187,6 +205,23 @@ impl Tx {
         .bind(now)
         .fetch_optional(&mut *self.0)
         .await?)
+    }
+
+    async fn find_part(&mut self, id: PartId) -> Sql<Option<Uuid>> {
+        let text =
+            "UPDATE parts SET state = 'succeeded', error = NULL WHERE id = $1 AND state = 'lost' RETURNING backup_id";
+        Ok(sqlx::query_scalar(text).bind(id.0).fetch_optional(&mut *self.0).await?)
+    }
+
+    async fn find_backup(&mut self, id: BackupId) -> Sql<()> {
+        sqlx::query(
+            "UPDATE backups SET state = 'succeeded', error = NULL, lost_at = NULL WHERE id = $1 AND state = 'lost'
+               AND NOT EXISTS (SELECT 1 FROM parts p WHERE p.backup_id = $1 AND p.state <> 'succeeded')",
+        )
+        .bind(id.0)
+        .execute(&mut *self.0)
+        .await?;
+        Ok(())
     }
 
     async fn lose_backup(&mut self, id: BackupId, sentence: &str, now: DateTime<Utc>) -> Sql<()> {

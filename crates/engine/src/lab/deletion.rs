@@ -89,7 +89,25 @@ async fn a_snapshot_that_vanished_makes_its_backup_lost_and_an_absent_store_does
     std::fs::rename(&away, &store).unwrap();
 
     let vault = LocalRoot::new(&store).unwrap().vault("vault").unwrap();
-    vault.remove(FileKind::Snapshot, backup.parts[0].snapshot.as_ref().unwrap()).unwrap();
+    let snapshot = store.join("vault/snapshots").join(backup.parts[0].snapshot.as_ref().unwrap());
+    let kept = bench.path("kept");
+    std::fs::copy(&snapshot, &kept).unwrap();
+    let vanish = || vault.remove(FileKind::Snapshot, backup.parts[0].snapshot.as_ref().unwrap()).unwrap();
+    vanish();
+    bench.engine.reconcile().await.unwrap();
+    assert_eq!(bench.backup(backup.id).await.unwrap().state, BackupState::Lost);
+    // As after a store was put back in two steps.
+    std::fs::copy(&kept, &snapshot).unwrap();
+    bench.engine.reconcile().await.unwrap();
+    let found = bench.backup(backup.id).await.unwrap();
+    assert_eq!(
+        (found.state, found.parts[0].state, found.error),
+        (BackupState::Succeeded, BackupState::Succeeded, None)
+    );
+    let restored = bench.restore(bench.restore_request(&backup, RestoreInto::InPlace)).await;
+    assert_eq!(restored.state, JobState::Succeeded, "{}", bench.log(restored.id).await);
+
+    vanish();
     bench.engine.reconcile().await.unwrap();
     let lost = bench.backup(backup.id).await.unwrap();
     assert_eq!((lost.state, lost.parts[0].state), (BackupState::Lost, BackupState::Lost));

@@ -1,5 +1,5 @@
 //! The catalogue against the snapshots of its vaults. Snapshots that somebody has removed behind our back (a stock `restic forget`)
-//! make their parts lost, loudly. Snapshots of attempts that died before they could report, and that no later attempt took over,
+//! make their parts lost, loudly, until they are there again. Snapshots of attempts that died before they could report, and that no later attempt took over,
 //! are forgotten. Snapshots of others are left alone.
 
 use std::{collections::HashSet, sync::Arc};
@@ -40,6 +40,11 @@ async fn look_through(inner: &Arc<Inner>, row: &VaultRow) -> Result<()> {
             continue;
         }
         mark_lost(inner, part, snapshot).await?;
+    }
+    for part in inner.db.lost_parts_in_vault(row.vault.id).await? {
+        if part.snapshot.as_ref().is_some_and(|snapshot| present.contains(snapshot)) {
+            mark_found(inner, &part).await?;
+        }
     }
     present.retain(|name| !parts.iter().any(|part| part.snapshot.as_ref() == Some(name)));
     forget_leftovers(inner, row, present).await
@@ -101,6 +106,18 @@ pub(super) async fn present(inner: &Arc<Inner>, row: &VaultRow) -> Result<HashSe
         Ok(backend.list(FileKind::Snapshot).map_err(from_vault)?.into_iter().map(|entry| entry.name).collect())
     })
     .await
+}
+
+/// Somebody has put it back, or the folder was not whole when it was looked at.
+async fn mark_found(inner: &Inner, part: &Part) -> Result<()> {
+    if !inner.db.live_jobs_on(Resource::Part, part.id.0).await?.is_empty() {
+        return Ok(());
+    }
+    if inner.db.mark_part_found(part.id).await? {
+        tracing::warn!(part.id = %part.id, backup.id = %part.backup, source = part.source_name,
+            "a snapshot that had vanished is there again; the next verification says whether its bytes are");
+    }
+    Ok(())
 }
 
 pub(super) async fn mark_lost(inner: &Inner, part: &Part, snapshot: &str) -> Result<()> {

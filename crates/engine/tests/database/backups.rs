@@ -187,6 +187,13 @@ async fn a_vanished_snapshot_makes_its_backup_lost(place: Place) {
     assert_eq!((backup.state, backup.parts[0].state), (BackupState::Lost, BackupState::Lost));
     assert_eq!((backup.error.as_deref(), backup.finished_at), (Some("The snapshot is gone."), Some(at(11))));
     assert!(db.previous_part(world.source.id, world.vault.id).await.unwrap().is_none());
+    assert_eq!(db.lost_parts_in_vault(world.vault.id).await.unwrap(), backup.parts);
+    assert!(db.mark_part_found(part).await.unwrap());
+    assert!(!db.mark_part_found(part).await.unwrap());
+    let backup = db.backup(backup.id).await.unwrap().unwrap();
+    assert_eq!((backup.state, backup.parts[0].state), (BackupState::Succeeded, BackupState::Succeeded));
+    assert_eq!((&backup.error, &backup.parts[0].error), (&None, &None));
+    assert_eq!(db.previous_part(world.source.id, world.vault.id).await.unwrap(), backup.parts.first().cloned());
 }
 
 async fn keep_until_is_kept_to_the_microsecond(place: Place) {
